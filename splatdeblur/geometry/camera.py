@@ -1,0 +1,79 @@
+"""Pinhole cameras, many at a time, all of one picture size."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .se3 import inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Cameras:
+    """Pinhole cameras of one picture size.
+
+    Attributes:
+        viewmats: camera_from_world, OpenCV axes.
+        Ks: intrinsics in pixels, centre of the first pixel at (0.5, 0.5).
+        width, height: picture size in pixels.
+    """
+
+    viewmats: Float[Tensor, "camera 4 4"]
+    Ks: Float[Tensor, "camera 3 3"]
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return self.viewmats.shape[0]
+
+    @property
+    def centers(self) -> Float[Tensor, "camera 3"]:
+        """Where the cameras stand, in world units."""
+        return inverse(self.viewmats)[:, :3, 3]
+
+    def at(self, index: int | slice | list[int] | Tensor) -> Self:
+        """The cameras at `index`; an int gives one camera, still as a batch."""
+        if isinstance(index, int):
+            index = [index]
+        return replace(self, viewmats=self.viewmats[index], Ks=self.Ks[index])
+
+    def with_viewmats(self, viewmats: Float[Tensor, "camera 4 4"]) -> Self:
+        """The same lenses at other poses; one camera's lens is repeated for any number of poses."""
+        Ks = self.Ks.expand(len(viewmats), 3, 3) if len(self) == 1 else self.Ks
+        return replace(self, viewmats=viewmats, Ks=Ks)
+
+    def resized(self, width: int, height: int) -> Self:
+        """The same views on a picture of another size; width and height scale on their own."""
+        scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
+        return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
+
+    def scaled(self, factor: float) -> Self:
+        """The same views on a picture `factor` times as large, its size rounded down to whole pixels, at least one."""
+        return self.resized(max(1, int(self.width * factor + 1e-6)), max(1, int(self.height * factor + 1e-6)))
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Self:
+        """The part of each view inside a window given in pixels."""
+        shift = torch.zeros_like(self.Ks)
+        shift[:, 0, 2] = left
+        shift[:, 1, 2] = top
+        return replace(self, Ks=self.Ks - shift, width=width, height=height)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The same cameras on another device or in another precision."""
+        return replace(self, viewmats=self.viewmats.to(device, dtype), Ks=self.Ks.to(device, dtype))
+
+
+def look_at(
+    eye: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], up: Float[Tensor, "3"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """View matrices of cameras at `eye` that look at `target`, with `up` pointing up in the picture."""
+    forward = torch.nn.functional.normalize(target - eye, dim=-1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
+    down = torch.linalg.cross(forward, right)
+    rotation = torch.stack([right, down, forward], dim=-2)
+    pose = torch.eye(4, dtype=eye.dtype, device=eye.device).expand(*eye.shape[:-1], 4, 4).clone()
+    pose[..., :3, :3] = rotation
+    pose[..., :3, 3] = -(rotation @ eye[..., None]).squeeze(-1)
+    return pose
