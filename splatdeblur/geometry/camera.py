@@ -1,7 +1,6 @@
 """Pinhole cameras, many at a time, all of one picture size."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -33,34 +32,34 @@ class Cameras:
         """Where the cameras stand, in world units."""
         return inverse(self.viewmats)[:, :3, 3]
 
-    def at(self, index: int | slice | list[int] | Tensor) -> Self:
+    def at(self, index: int | slice | list[int] | Tensor) -> "Cameras":
         """The cameras at `index`; an int gives one camera, still as a batch."""
         if isinstance(index, int):
             index = [index]
         return replace(self, viewmats=self.viewmats[index], Ks=self.Ks[index])
 
-    def with_viewmats(self, viewmats: Float[Tensor, "camera 4 4"]) -> Self:
+    def with_viewmats(self, viewmats: Float[Tensor, "camera 4 4"]) -> "Cameras":
         """The same lenses at other poses; one camera's lens is repeated for any number of poses."""
         Ks = self.Ks.expand(len(viewmats), 3, 3) if len(self) == 1 else self.Ks
         return replace(self, viewmats=viewmats, Ks=Ks)
 
-    def resized(self, width: int, height: int) -> Self:
+    def resized(self, width: int, height: int) -> "Cameras":
         """The same views on a picture of another size; width and height scale on their own."""
         scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
         return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
 
-    def scaled(self, factor: float) -> Self:
+    def scaled(self, factor: float) -> "Cameras":
         """The same views on a picture `factor` times as large, its size rounded down to whole pixels, at least one."""
         return self.resized(max(1, int(self.width * factor + 1e-6)), max(1, int(self.height * factor + 1e-6)))
 
-    def cropped(self, left: int, top: int, width: int, height: int) -> Self:
+    def cropped(self, left: int, top: int, width: int, height: int) -> "Cameras":
         """The part of each view inside a window given in pixels."""
         shift = torch.zeros_like(self.Ks)
         shift[:, 0, 2] = left
         shift[:, 1, 2] = top
         return replace(self, Ks=self.Ks - shift, width=width, height=height)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Cameras":
         """The same cameras on another device or in another precision."""
         return replace(self, viewmats=self.viewmats.to(device, dtype), Ks=self.Ks.to(device, dtype))
 

@@ -1,7 +1,6 @@
 """The scene: N anisotropic Gaussians with spherical-harmonic colours, kept as raw, unconstrained values."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -30,7 +29,7 @@ class Gaussians:
         log_scales: Float[Tensor, "N 3"],
         opacity_logits: Float[Tensor, "N"],
         sh: Float[Tensor, "N K 3"],
-    ) -> Self:
+    ) -> "Gaussians":
         """A scene from raw tensors, which are copied."""
         raw = {
             "means": means, "quats": quats, "scales": log_scales, "opacities": opacity_logits,
@@ -67,12 +66,12 @@ class Gaussians:
     def sh_degree(self) -> int:
         return round((1 + self.params["shN"].shape[1]) ** 0.5) - 1
 
-    def detached(self) -> Self:
+    def detached(self) -> "Gaussians":
         """The same values without gradients, shared memory."""
         raw = {k: nn.Parameter(v.detach(), requires_grad=False) for k, v in self.params.items()}
         return type(self)(nn.ParameterDict(raw))
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Gaussians":
         """A copy on another device."""
         return type(self)(nn.ParameterDict({k: nn.Parameter(v.detach().to(device)) for k, v in self.params.items()}))
 

@@ -1,0 +1,137 @@
+"""Spherical harmonics of degree 0 to 3: the colour of each Gaussian as each camera sees it, and back.
+
+Real harmonics with gsplat's signs and order. Source: Sloan 2013, "Efficient spherical harmonic evaluation".
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from .projection import CHUNKS, INLINE, OPTIONS
+
+
+@njit(**INLINE)
+def _basis(x, y, z, degree, out):
+    """Values of the (degree + 1)^2 harmonics at a unit direction."""
+    out[0] = 0.28209479177387814
+    if degree >= 1:
+        out[1] = -0.4886025119029199 * y
+        out[2] = 0.4886025119029199 * z
+        out[3] = -0.4886025119029199 * x
+    if degree >= 2:
+        out[4] = 1.0925484305920792 * x * y
+        out[5] = -1.0925484305920792 * y * z
+        out[6] = 0.31539156525252005 * (3 * z * z - 1)
+        out[7] = -1.0925484305920792 * x * z
+        out[8] = 0.5462742152960396 * (x * x - y * y)
+    if degree >= 3:
+        out[9] = -0.5900435899266435 * y * (3 * x * x - y * y)
+        out[10] = 2.890611442640554 * x * y * z
+        out[11] = -0.4570457994644658 * y * (5 * z * z - 1)
+        out[12] = 0.3731763325901154 * z * (5 * z * z - 3)
+        out[13] = -0.4570457994644658 * x * (5 * z * z - 1)
+        out[14] = 1.445305721320277 * z * (x * x - y * y)
+        out[15] = -0.5900435899266435 * x * (x * x - 3 * y * y)
+
+
+@njit(**INLINE)
+def _basis_slope(x, y, z, degree, v, out):
+    """Writes sum_k v[k] * d basis_k / d(x, y, z) to `out`, for the polynomials as written above."""
+    gx, gy, gz = 0.0, 0.0, 0.0
+    if degree >= 1:
+        gy -= 0.4886025119029199 * v[1]
+        gz += 0.4886025119029199 * v[2]
+        gx -= 0.4886025119029199 * v[3]
+    if degree >= 2:
+        gx += 1.0925484305920792 * (y * v[4] - z * v[7] + x * v[8])
+        gy += 1.0925484305920792 * (x * v[4] - z * v[5] - y * v[8])
+        gz += 1.0925484305920792 * (-y * v[5] - x * v[7]) + 1.8923493915151202 * z * v[6]
+    if degree >= 3:
+        gx += -3.540261539559861 * x * y * v[9] + 2.890611442640554 * y * z * v[10]
+        gx += -0.4570457994644658 * (5 * z * z - 1) * v[13] + 2.890611442640554 * z * x * v[14]
+        gx += -1.7701307697799304 * (x * x - y * y) * v[15]
+        gy += -1.7701307697799304 * (x * x - y * y) * v[9] + 2.890611442640554 * x * z * v[10]
+        gy += -0.4570457994644658 * (5 * z * z - 1) * v[11] - 2.890611442640554 * z * y * v[14]
+        gy += 3.540261539559861 * x * y * v[15]
+        gz += 2.890611442640554 * x * y * v[10] - 4.570457994644658 * y * z * v[11]
+        gz += 0.3731763325901154 * (15 * z * z - 3) * v[12] - 4.570457994644658 * x * z * v[13]
+        gz += 1.445305721320277 * (x * x - y * y) * v[14]
+    out[0], out[1], out[2] = gx, gy, gz
+
+
+@njit(**INLINE)
+def _center(view, out):
+    for i in range(3):
+        out[i] = -(view[0, i] * view[0, 3] + view[1, i] * view[1, 3] + view[2, i] * view[2, 3])
+
+
+@njit(**INLINE)
+def _direction(mean, center, out):
+    """Unit direction from the camera to the Gaussian; returns 1 / distance (0 at the camera itself)."""
+    x, y, z = mean[0] - center[0], mean[1] - center[1], mean[2] - center[2]
+    squared = x * x + y * y + z * z
+    scale = 1.0 / math.sqrt(squared) if squared > 1e-24 else 0.0
+    out[0], out[1], out[2] = x * scale, y * scale, z * scale
+    return scale
+
+
+@njit(**OPTIONS)
+def shade(means, sh, viewmats, degree, radii, colors):
+    """Fills `colors` [C, N, 3] with max(0, 0.5 + harmonics) where the Gaussian is drawn, 0 elsewhere."""
+    n_cameras, n, n_basis = viewmats.shape[0], means.shape[0], (degree + 1) ** 2
+    for chunk in prange(CHUNKS):
+        basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
+        for c in range(n_cameras):
+            _center(viewmats[c], center)
+            for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
+                if radii[c, g, 0] == 0:
+                    colors[c, g, 0], colors[c, g, 1], colors[c, g, 2] = 0, 0, 0
+                    continue
+                _direction(means[g], center, direction)
+                _basis(direction[0], direction[1], direction[2], degree, basis)
+                for channel in range(3):
+                    value = 0.5
+                    for k in range(n_basis):
+                        value += basis[k] * sh[g, k, channel]
+                    colors[c, g, channel] = max(value, 0.0)
+
+
+@njit(**OPTIONS)
+def shade_backward(means, sh, viewmats, degree, radii, colors, v_colors, v_means, v_sh, v_viewmats):
+    """Adds to the last three arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
+    n_cameras, n, n_basis = viewmats.shape[0], means.shape[0], (degree + 1) ** 2
+    for chunk in prange(CHUNKS):
+        basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
+        v_basis, v_direction, v_center = np.empty(16), np.empty(3), np.empty(3)
+        for c in range(n_cameras):
+            view, v_view = viewmats[c], v_viewmats[chunk, c]
+            _center(view, center)
+            v_center[0], v_center[1], v_center[2] = 0.0, 0.0, 0.0
+            for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
+                if radii[c, g, 0] == 0:
+                    continue
+                scale = _direction(means[g], center, direction)
+                x, y, z = direction[0], direction[1], direction[2]
+                _basis(x, y, z, degree, basis)
+                for k in range(n_basis):
+                    v_basis[k] = 0.0
+                for channel in range(3):
+                    if not colors[c, g, channel] > 0:
+                        continue
+                    v = float(v_colors[c, g, channel])
+                    for k in range(n_basis):
+                        v_sh[g, k, channel] += basis[k] * v
+                        v_basis[k] += sh[g, k, channel] * v
+                if degree == 0:
+                    continue
+                _basis_slope(x, y, z, degree, v_basis, v_direction)
+                dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
+                for i in range(3):
+                    v = (v_direction[i] - dot * direction[i]) * scale
+                    v_means[g, i] += v
+                    v_center[i] -= v
+            for i in range(3):
+                for j in range(3):
+                    v_view[i, j] -= view[i, 3] * v_center[j]
+                    v_view[i, 3] -= view[i, j] * v_center[j]

@@ -1,0 +1,305 @@
+"""Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included.
+
+Scalars are float64 whatever the arrays' precision: this is a small part of the time, and small determinants matter.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+ALPHA_MIN = 1 / 255
+SIGMAS_MAX = 3.33  # a footprint never reaches further than this many standard deviations, as in gsplat
+MARGIN = 0.3  # the Jacobian is frozen this many half-widths outside of the picture, as in gsplat
+CHUNKS = 64  # partial sums for the gradients of the cameras; fixed, so that sums do not depend on threads
+
+OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy"}
+INLINE = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**INLINE)
+def _rotation(q, out):
+    """Writes the rotation matrix of quaternion q (wxyz) to `out`; returns 1 / |q|."""
+    inverse_norm = 1.0 / math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
+    w, x, y, z = q[0] * inverse_norm, q[1] * inverse_norm, q[2] * inverse_norm, q[3] * inverse_norm
+    out[0, 0] = 1 - 2 * (y * y + z * z)
+    out[0, 1] = 2 * (x * y - w * z)
+    out[0, 2] = 2 * (x * z + w * y)
+    out[1, 0] = 2 * (x * y + w * z)
+    out[1, 1] = 1 - 2 * (x * x + z * z)
+    out[1, 2] = 2 * (y * z - w * x)
+    out[2, 0] = 2 * (x * z - w * y)
+    out[2, 1] = 2 * (y * z + w * x)
+    out[2, 2] = 1 - 2 * (x * x + y * y)
+    return inverse_norm
+
+
+@njit(**INLINE)
+def _transform(view, mean, out):
+    for i in range(3):
+        out[i] = view[i, 0] * mean[0] + view[i, 1] * mean[1] + view[i, 2] * mean[2] + view[i, 3]
+
+
+@njit(**INLINE)
+def _clamped_ratio(ratio, focal, center, size):
+    """The ratio x/z at which the Jacobian is taken, and whether it is the true one."""
+    margin = MARGIN * 0.5 * size / focal
+    high = (size - center) / focal + margin
+    low = -(center / focal + margin)
+    if ratio > high:
+        return high, False
+    if ratio < low:
+        return low, False
+    return ratio, True
+
+
+@njit(**INLINE)
+def _displacement(slices, K, mean, near, ends):
+    """Screen displacement (px) of a mean between both ends of a slice; `ends` receives its camera points."""
+    _transform(slices[0], mean, ends[0])
+    _transform(slices[1], mean, ends[1])
+    if not (ends[0, 2] > near and ends[1, 2] > near):
+        return 0.0, 0.0, False
+    dx = K[0, 0] * (ends[1, 0] / ends[1, 2] - ends[0, 0] / ends[0, 2])
+    dy = K[1, 1] * (ends[1, 1] / ends[1, 2] - ends[0, 1] / ends[0, 2])
+    return dx, dy, True
+
+
+@njit(**INLINE)
+def _screen_axes(view, K, width, height, point, M, A, B):
+    """A = R M and B = J A, so that the screen covariance is B B^T. Returns J's last column and the clamping flags."""
+    for i in range(3):
+        for j in range(3):
+            A[i, j] = view[i, 0] * M[0, j] + view[i, 1] * M[1, j] + view[i, 2] * M[2, j]
+    rz = 1.0 / point[2]
+    ratio_x, free_x = _clamped_ratio(point[0] * rz, K[0, 0], K[0, 2], width)
+    ratio_y, free_y = _clamped_ratio(point[1] * rz, K[1, 1], K[1, 2], height)
+    j02 = -K[0, 0] * ratio_x * rz
+    j12 = -K[1, 1] * ratio_y * rz
+    for j in range(3):
+        B[0, j] = K[0, 0] * rz * A[0, j] + j02 * A[2, j]
+        B[1, j] = K[1, 1] * rz * A[1, j] + j12 * A[2, j]
+    return j02, j12, free_x, free_y
+
+
+@njit(**OPTIONS)
+def project(
+    means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, far, antialiased,
+    means2d, conics, depths, screen_opacities, radii,
+):  # fmt: skip
+    """Fills the last five arrays, [C, N, ...]; radii are 0 where a Gaussian is not drawn.
+
+    conics hold the entries xx, xy, yy of the inverse screen covariance (1 / px^2).
+    """
+    n_cameras, n = viewmats.shape[0], means.shape[0]
+    for chunk in prange(CHUNKS):
+        rotation, M = np.empty((3, 3)), np.empty((3, 3))
+        A, B = np.empty((3, 3)), np.empty((2, 3))
+        point, ends = np.empty(3), np.empty((2, 3))
+        for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
+            _rotation(quats[g], rotation)
+            for i in range(3):
+                for j in range(3):
+                    M[i, j] = rotation[i, j] * scales[g, j]
+            for c in range(n_cameras):
+                radii[c, g, 0] = 0
+                radii[c, g, 1] = 0
+                means2d[c, g, 0] = 0
+                means2d[c, g, 1] = 0
+                conics[c, g, 0] = 0
+                conics[c, g, 1] = 0
+                conics[c, g, 2] = 0
+                screen_opacities[c, g] = 0
+                _transform(viewmats[c], means[g], point)
+                z = point[2]
+                depths[c, g] = z
+                if not (z >= near and z <= far):  # written so that NaN is refused as well
+                    continue
+                K = Ks[c]
+                _screen_axes(viewmats[c], K, width, height, point, M, A, B)
+                xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
+                xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
+                yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
+                det_sharp = max(0.0, xx * yy - xy * xy)
+                xx += dilation
+                yy += dilation
+                det = xx * yy - xy * xy
+                opacity = float(opacities[g])
+                if antialiased:
+                    opacity *= math.sqrt(det_sharp / det)
+                if slices.shape[0] > 0:
+                    dx, dy, moved = _displacement(slices[c], K, means[g], near, ends)
+                    if moved:
+                        xx += dx * dx / 12
+                        xy += dx * dy / 12
+                        yy += dy * dy / 12
+                        thin = det
+                        det = xx * yy - xy * xy
+                        opacity *= math.sqrt(thin / det)
+                u = K[0, 0] * point[0] / z + K[0, 2]
+                v = K[1, 1] * point[1] / z + K[1, 2]
+                if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
+                    continue
+                extent = min(SIGMAS_MAX, math.sqrt(2 * math.log(opacity / ALPHA_MIN)))
+                rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
+                if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
+                    continue
+                radii[c, g, 0] = min(rx, 1e9)
+                radii[c, g, 1] = min(ry, 1e9)
+                means2d[c, g, 0] = u
+                means2d[c, g, 1] = v
+                conics[c, g, 0] = yy / det
+                conics[c, g, 1] = -xy / det
+                conics[c, g, 2] = xx / det
+                screen_opacities[c, g] = opacity
+
+
+@njit(**INLINE)
+def _pull_point(view, mean, v_point, v_view, v_mean):
+    """Adds the gradient of a camera point to its view matrix and its mean."""
+    for i in range(3):
+        for j in range(3):
+            v_view[i, j] += v_point[i] * mean[j]
+            v_mean[j] += view[i, j] * v_point[i]
+        v_view[i, 3] += v_point[i]
+
+
+@njit(**INLINE)
+def _pull_rotation(q, inverse_norm, v, v_quat):
+    """Adds the gradient `v` of the rotation matrix of q to `v_quat`, through the normalisation."""
+    w, x, y, z = q[0] * inverse_norm, q[1] * inverse_norm, q[2] * inverse_norm, q[3] * inverse_norm
+    gw = 2 * (x * (v[2, 1] - v[1, 2]) + y * (v[0, 2] - v[2, 0]) + z * (v[1, 0] - v[0, 1]))
+    gx = 2 * (-2 * x * (v[1, 1] + v[2, 2]) + y * (v[0, 1] + v[1, 0]) + z * (v[0, 2] + v[2, 0]) + w * (v[2, 1] - v[1, 2]))
+    gy = 2 * (x * (v[0, 1] + v[1, 0]) - 2 * y * (v[0, 0] + v[2, 2]) + z * (v[1, 2] + v[2, 1]) + w * (v[0, 2] - v[2, 0]))
+    gz = 2 * (x * (v[0, 2] + v[2, 0]) + y * (v[1, 2] + v[2, 1]) - 2 * z * (v[0, 0] + v[1, 1]) + w * (v[1, 0] - v[0, 1]))
+    dot = gw * w + gx * x + gy * y + gz * z
+    v_quat[0] += (gw - dot * w) * inverse_norm
+    v_quat[1] += (gx - dot * x) * inverse_norm
+    v_quat[2] += (gy - dot * y) * inverse_norm
+    v_quat[3] += (gz - dot * z) * inverse_norm
+
+
+@njit(**OPTIONS)
+def project_backward(
+    means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, antialiased,
+    radii, conics, screen_opacities, v_means2d, v_conics, v_depths, v_screen_opacities,
+    v_means, v_quats, v_scales, v_opacities, v_viewmats, v_slices,
+):  # fmt: skip
+    """Adds to the last six arrays; v_viewmats and v_slices are [CHUNKS, C, ...], to be summed over the first axis."""
+    n_cameras, n = viewmats.shape[0], means.shape[0]
+    is_thick = slices.shape[0] > 0
+    for chunk in prange(CHUNKS):
+        rotation, M, A, B = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
+        v_A, v_B, v_M = np.empty((3, 3)), np.empty((2, 3)), np.empty((3, 3))
+        point, ends, v_point = np.empty(3), np.empty((2, 3)), np.empty(3)
+        v_mean, v_quat = np.empty(3), np.empty(4)
+        for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
+            inverse_norm = _rotation(quats[g], rotation)
+            for i in range(3):
+                v_mean[i] = 0.0
+                for j in range(3):
+                    M[i, j] = rotation[i, j] * scales[g, j]
+                    v_M[i, j] = 0.0
+            v_opacity = 0.0
+            is_seen = False
+            for c in range(n_cameras):
+                if radii[c, g, 0] == 0:
+                    continue
+                is_seen = True
+                K, view = Ks[c], viewmats[c]
+                _transform(view, means[g], point)
+                rz = 1.0 / point[2]
+                j02, j12, free_x, free_y = _screen_axes(view, K, width, height, point, M, A, B)
+                # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
+                qxx, qxy, qyy = float(conics[c, g, 0]), float(conics[c, g, 1]), float(conics[c, g, 2])
+                gxx, gxy, gyy = float(v_conics[c, g, 0]), 0.5 * v_conics[c, g, 1], float(v_conics[c, g, 2])
+                txx, txy = gxx * qxx + gxy * qxy, gxx * qxy + gxy * qyy
+                tyx, tyy = gxy * qxx + gyy * qxy, gxy * qxy + gyy * qyy
+                v_xx = -(qxx * txx + qxy * tyx)
+                v_xy = -2 * (qxx * txy + qxy * tyy)
+                v_yy = -(qxy * txy + qyy * tyy)
+                # Opacity on screen: opacity * sqrt(numerator / det of the final covariance).
+                v_log = float(v_screen_opacities[c, g]) * screen_opacities[c, g]
+                v_opacity += v_log
+                sharp_xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
+                sharp_xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
+                sharp_yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
+                if antialiased or is_thick:
+                    # d log det = tr(Q dCov) for the final covariance.
+                    v_xx -= 0.5 * v_log * qxx
+                    v_xy -= v_log * qxy
+                    v_yy -= 0.5 * v_log * qyy
+                dx, dy, moved = 0.0, 0.0, False
+                if is_thick:
+                    dx, dy, moved = _displacement(slices[c], K, means[g], near, ends)
+                v_dx = v_xx * dx / 6 + v_xy * dy / 12
+                v_dy = v_yy * dy / 6 + v_xy * dx / 12
+                if antialiased:
+                    det = max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
+                    v_xx += 0.5 * v_log * sharp_yy / det
+                    v_xy -= v_log * sharp_xy / det
+                    v_yy += 0.5 * v_log * sharp_xx / det
+                elif is_thick:
+                    xx, yy = sharp_xx + dilation, sharp_yy + dilation
+                    det = xx * yy - sharp_xy * sharp_xy
+                    v_xx += 0.5 * v_log * yy / det
+                    v_xy -= v_log * sharp_xy / det
+                    v_yy += 0.5 * v_log * xx / det
+                # Covariance = B B^T, B = J A, A = R M.
+                v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
+                for j in range(3):
+                    v_B[0, j] = 2 * v_xx * B[0, j] + v_xy * B[1, j]
+                    v_B[1, j] = 2 * v_yy * B[1, j] + v_xy * B[0, j]
+                    v_j00 += v_B[0, j] * A[0, j]
+                    v_j02 += v_B[0, j] * A[2, j]
+                    v_j11 += v_B[1, j] * A[1, j]
+                    v_j12 += v_B[1, j] * A[2, j]
+                    v_A[0, j] = K[0, 0] * rz * v_B[0, j]
+                    v_A[1, j] = K[1, 1] * rz * v_B[1, j]
+                    v_A[2, j] = j02 * v_B[0, j] + j12 * v_B[1, j]
+                # Point: through its picture position, its depth, and the Jacobian taken there.
+                v_u, v_v = float(v_means2d[c, g, 0]), float(v_means2d[c, g, 1])
+                fx, fy = K[0, 0], K[1, 1]
+                v_point[0] = fx * rz * v_u
+                v_point[1] = fy * rz * v_v
+                v_point[2] = v_depths[c, g] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
+                v_point[2] -= rz * rz * (fx * v_j00 + fy * v_j11)
+                if free_x:
+                    v_point[0] -= fx * rz * rz * v_j02
+                    v_point[2] -= 2 * rz * j02 * v_j02
+                else:
+                    v_point[2] -= rz * j02 * v_j02
+                if free_y:
+                    v_point[1] -= fy * rz * rz * v_j12
+                    v_point[2] -= 2 * rz * j12 * v_j12
+                else:
+                    v_point[2] -= rz * j12 * v_j12
+                v_view = v_viewmats[chunk, c]
+                _pull_point(view, means[g], v_point, v_view, v_mean)
+                for i in range(3):
+                    for j in range(3):
+                        v_M[i, j] += view[0, i] * v_A[0, j] + view[1, i] * v_A[1, j] + view[2, i] * v_A[2, j]
+                        v_view[i, j] += v_A[i, 0] * M[j, 0] + v_A[i, 1] * M[j, 1] + v_A[i, 2] * M[j, 2]
+                if moved:
+                    for end in range(2):
+                        sign = 2.0 * end - 1.0
+                        rz = 1.0 / ends[end, 2]
+                        v_point[0] = sign * fx * rz * v_dx
+                        v_point[1] = sign * fy * rz * v_dy
+                        v_point[2] = -rz * (ends[end, 0] * v_point[0] + ends[end, 1] * v_point[1])
+                        _pull_point(slices[c, end], means[g], v_point, v_slices[chunk, c, end], v_mean)
+            if not is_seen:
+                continue
+            for j in range(3):
+                v_scale = 0.0
+                for i in range(3):
+                    v_scale += v_M[i, j] * rotation[i, j]
+                    v_M[i, j] *= scales[g, j]
+                v_scales[g, j] += v_scale
+                v_means[g, j] += v_mean[j]
+            for i in range(4):
+                v_quat[i] = 0.0
+            _pull_rotation(quats[g], inverse_norm, v_M, v_quat)
+            for i in range(4):
+                v_quats[g, i] += v_quat[i]
+            v_opacities[g] += v_opacity / opacities[g]

@@ -1,0 +1,5 @@
+"""Set before torch and numba load their thread pools: workers that wait must sleep, not spin, beside other processes."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
