@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from splatdeblur.geometry import Cameras, exp
+from splatdeblur.render import Burst, Rasterizer, Render, RenderOptions
 from splatdeblur.scene import Gaussians
 
 
@@ -100,3 +101,56 @@ def case(name: str) -> Case:
 
 
 CASES = ("random", "crowd", "behind", "huge", "tiny", "edge")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A render, and the gradients of a random linear function of all its pictures."""
+
+    render: Render
+    gradients: dict[str, Tensor]
+
+
+def outcome(rasterizer: Rasterizer, case: Case, *, options: RenderOptions, shutter: str) -> Outcome:
+    """Draws `case` in single precision inputs; `shutter` is "none", "thin" or "thick"."""
+    scene, views = case.scene(torch.float32).to(rasterizer.device), case.cameras
+    views = views.to(rasterizer.device, torch.float32)
+    viewmats = views.viewmats.clone().requires_grad_()
+    around = slices(case.cameras).to(viewmats).requires_grad_()
+    weights = torch.arange(1.0, len(views) + 1, device=viewmats.device)
+    weights = (weights / weights.sum()).requires_grad_()
+    burst = None if shutter == "none" else Burst(weights, around if shutter == "thick" else None)
+    render = rasterizer.render(scene, views.with_viewmats(viewmats), options=options, burst=burst)
+    g = torch.Generator().manual_seed(7)
+    pictures = torch.cat([render.rgb, render.alpha[..., None], render.depth[..., None]], dim=-1)
+    probe = torch.randn(pictures.shape, generator=g).to(pictures)
+    leaves = {**scene.params, "means2d": render.info.means2d, "viewmats": viewmats}
+    leaves |= {"weights": weights} if burst is not None else {}
+    leaves |= {"slices": around} if shutter == "thick" else {}
+    values = torch.autograd.grad((pictures * probe).sum(), leaves.values())
+    gradients = {k: v.detach().double().cpu() for k, v in zip(leaves, values, strict=True)}
+    # Where a Gaussian is not drawn its position is undefined, and so is the gradient there.
+    drawn = (render.info.radii > 0).all(-1).cpu()
+    gradients["means2d"] = torch.where(drawn[..., None], gradients["means2d"], 0.0)
+    return Outcome(render, gradients)
+
+
+def disagreement(ours: Outcome, truth: Outcome) -> dict[str, float]:
+    """Largest and 99.9th-percentile error of rgb and alpha, and the relative error of each gradient.
+
+    A pixel where a Gaussian's alpha lies just above 1/255 for one and just below for the other may differ by
+    as much; hence the percentile.
+    """
+    errors = torch.cat(
+        [
+            (
+                getattr(ours.render, k).detach().double().cpu() - getattr(truth.render, k).detach().cpu()
+            ).flatten()
+            for k in ("rgb", "alpha")
+        ]
+    ).abs()
+    table = {"image max": errors.max().item(), "image 99.9 %": errors.quantile(0.999).item()}
+    for name, gradient in truth.gradients.items():
+        size = gradient.norm().item()
+        table[name] = (ours.gradients[name] - gradient).norm().item() / max(size, 1e-12)
+    return table
