@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
 
 from ..errors import CaptureError
 from ..run import atomic_write
@@ -40,6 +39,8 @@ class Capture:
         skipped: photos left out, name -> reason.
         known_poses: path of the file or folder that brought poses along; None if poses must be found.
         downscale: training reads photos reduced by this factor.
+        held_out: how many photos the input set aside for testing; they are not here.
+        fingerprint: of the input files and the settings that made this; later stages see by it whether it changed.
     """
 
     frames: tuple[Frame, ...]
@@ -48,6 +49,8 @@ class Capture:
     skipped: dict[str, str]
     known_poses: str | None = None
     downscale: float = 1.0
+    held_out: int = 0
+    fingerprint: str = ""
 
     def save(self, path: Path) -> None:
         """Writes `capture.json`, whole or not at all."""
@@ -55,7 +58,7 @@ class Capture:
             temporary.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Capture":
         """Reads `capture.json`.
 
         Raises:
