@@ -1,6 +1,6 @@
-"""A small room of textured boxes and balls, photographed with a shaking hand: captures whose truth is known exactly.
+"""A room of textured boxes and balls, photographed with a shaking hand: captures whose truth is known exactly.
 
-Numpy alone, with its own rays, poses and sRGB curve, so that nothing here can share a mistake with the package.
+Numpy alone, with its own rays, poses and sRGB curve, so that it can share no mistake with the package.
 Cameras are pinholes; poses are OpenCV camera-to-world inside, OpenGL camera-to-world in the files, as in
 `transforms.json`. Light is added up in linear RGB and encoded last.
 """
@@ -58,13 +58,13 @@ class SyntheticCapture:
     """Photos with everything that is true about them.
 
     Attributes:
-        photos, sharp, test: sRGB in [0, 1], [photo, height, width, 3], rounded to 8 bit: blurred, the same without
-            blur (pose of the middle of the exposure), and held-out sharp views.
+        photos, sharp, test: sRGB in [0, 1], [photo, height, width, 3], rounded to 8 bit: blurred, the same
+            without blur (pose of the middle of the exposure), and held-out sharp views.
         depth: z-depth of the middle of each pixel of `sharp`.
         viewmats, test_viewmats: world-to-camera, OpenCV axes, middle of the exposure.
         path_viewmats: the same along the exposure, [photo, sub-frame, 4, 4], at shutter times `times`.
         K: intrinsics in pixels, centre of the first pixel at (0.5, 0.5).
-        extent_px: mean over the picture of the longest way between two places of one point during the exposure.
+        extent_px: longest way between two places of one point during the exposure, mean over the picture.
         target_px: what was asked for, per photo.
         gains: brightness of each photo relative to `sharp`, before clipping.
         points, point_colors: some of the surface points in view, and their sRGB colour.
@@ -91,7 +91,7 @@ class SyntheticCapture:
         return self.photos.shape[2], self.photos.shape[1]
 
     def save(self, folder: Path) -> Path:
-        """Writes the layout of a capture with truth: transforms.json, images/, sharp/, test/, trajectories.npz."""
+        """Writes a capture with truth: transforms.json, images/, sharp/, test/, trajectories.npz."""
         for name, pictures in (("images", self.photos), ("sharp", self.sharp), ("test", self.test)):
             (folder / name).mkdir(parents=True, exist_ok=True)
             for i, picture in enumerate(pictures):
@@ -160,7 +160,8 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
         if len(placed) == bodies:
             break
         is_ball = bool(rng.random() < 0.35)
-        half = np.full(3, rng.uniform(0.13, 0.24)) if is_ball else rng.uniform([0.1, 0.1, 0.1], [0.25, 0.25, 0.42])
+        half = rng.uniform([0.1, 0.1, 0.1], [0.25, 0.25, 0.42])
+        half = np.full(3, rng.uniform(0.13, 0.24)) if is_ball else half
         place = rng.uniform(-0.85, 0.85, 2)
         reach = float(half[0] if is_ball else np.hypot(half[0], half[1]))
         if k < 150 and any(np.hypot(*(place - other)) < reach + r for other, r in spots):
@@ -168,10 +169,10 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
         spots.append((place, reach))
         angle = rng.uniform(0, np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-        # Far from the bodies' sizes a texel would be finer than any picture shows.
-        resolution = max(32, texels // 3)
-        paint = [_paint(rng, resolution, brightness=rng.uniform(0.5, 0.9), feature=0.55, marks=45) for _ in range(6)]
-        placed.append(Body(is_ball, np.array([*place, half[2]]), half, turn, [np.stack(paint)]))
+        # Bodies are smaller than walls: fewer texels a face are as fine.
+        finish = {"resolution": max(32, texels // 3), "feature": 0.55, "marks": 45}
+        paint = np.stack([_paint(rng, brightness=rng.uniform(0.5, 0.9), **finish) for _ in range(6)])
+        placed.append(Body(is_ball, np.array([*place, half[2]]), half, turn, [paint]))
     scene = Scene([room, *placed], seed)
     return Scene([_light(scene, body, rng) for body in scene.bodies], seed)
 
@@ -189,7 +190,7 @@ def _noise(rng: np.random.Generator, resolution: int, cells: int) -> Array:
 def _paint(
     rng: np.random.Generator, resolution: int, *, brightness: float, feature: float = 0.16, marks: int = 260
 ) -> Array:
-    """One face: a ground of noise at many scales, then discs, bars and lines of all sizes (strong, unique corners).
+    """One face: a ground of noise at many scales, then discs, bars and stripes of all sizes: strong corners.
 
     Args:
         brightness: of the ground.
@@ -239,7 +240,7 @@ def _faces(body: Body, resolution: int) -> tuple[Array, Array]:
 
 
 def _light(scene: Scene, body: Body, rng: np.random.Generator) -> Body:
-    """The body with its colours lit: a lamp under the ceiling with soft shadows, and the light of the room around."""
+    """The body, lit by a lamp under the ceiling (with soft shadows) and by the light of the room around."""
     is_room = body is scene.bodies[0]
     positions, normals = _faces(body, _LIGHTMAP)
     normals = -normals if is_room else normals
@@ -346,7 +347,8 @@ def _texture(body: Body, points: Array, width: Array) -> Array:
     face = 2 * axis + (along < 0)
     u, v = (local[rows, (axis + i) % 3] / np.maximum(abs(along), 1e-6) for i in (1, 2))
     texel = 2 * float(body.half.mean()) / body.mips[0].shape[1]
-    level = np.clip(np.round(np.log2(np.maximum(width / texel, 1e-6)) + 0.3), 0, len(body.mips) - 1).astype(int)
+    level = np.round(np.log2(np.maximum(width / texel, 1e-6)) + 0.3)
+    level = np.clip(level, 0, len(body.mips) - 1).astype(int)
     colors = np.empty((len(points), 3), np.float32)
     for k, texture in enumerate(body.mips):
         chosen = np.flatnonzero(level == k)
@@ -366,7 +368,13 @@ def _texture(body: Body, points: Array, width: Array) -> Array:
 
 
 def render(
-    scene: Scene, world_from_camera: Array, K: Array, size: tuple[int, int], *, samples: int, rng: np.random.Generator
+    scene: Scene,
+    world_from_camera: Array,
+    K: Array,
+    size: tuple[int, int],
+    *,
+    samples: int,
+    rng: np.random.Generator,
 ) -> Array:
     """The mean over the given poses of what a pinhole camera sees, linear RGB, [height, width, 3].
 
@@ -421,14 +429,15 @@ def _rigid(shift: Array, turn: Array) -> Array:
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*turn.shape[:-1], 3, 3)
     pose = np.zeros((*turn.shape[:-1], 4, 4))
-    pose[..., :3, :3] = np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / 2 / np.pi) ** 2 / 2 * cross @ cross
+    first, second = np.sinc(angle / np.pi), np.sinc(angle / 2 / np.pi) ** 2 / 2
+    pose[..., :3, :3] = np.eye(3) + first * cross + second * cross @ cross
     pose[..., :3, 3] = shift
     pose[..., 3, 3] = 1
     return pose
 
 
 def _shake(rng: np.random.Generator, times: Array, wobble: float) -> Array:
-    """A smooth random way of a hand: six values per time, zero in the middle: [time, 6], translation first."""
+    """A smooth random way of a hand, zero at half time: [time, 6], translation first."""
     u = times[:, None] - 0.5
     straight = rng.normal(size=6)
     bent = rng.normal(size=(3, 6)) * wobble
@@ -481,10 +490,11 @@ def make_capture(
 
     Args:
         size: width and height in pixels.
-        blur_px: how far the picture smears during the exposure, in px; photos take the values in turn. 0 is sharp.
+        blur_px: how far the picture smears during the exposure, in px; photos take the values in turn; 0 is
+            sharp.
         subframes: poses averaged per photo; take more than the largest `blur_px`.
         tests: held-out sharp views.
-        noise: standard deviation of sensor noise in linear light at white; it falls with the root of the light.
+        noise: standard deviation of sensor noise at white, in linear light; falls with the root of the light.
         gain_stops: each photo's brightness is 2^x, x uniform in +- this.
         wobble: 0 makes every path straight and even; 1 bends it strongly.
         samples: rays per pixel and sub-frame.
@@ -503,8 +513,8 @@ def make_capture(
     for pose, target, gain in zip(middles, targets, gains, strict=True):
         depth, surface = _surface(scene, pose, K, size)
         path = _path(pose, target, surface, K, rng, times, wobble)
-        light = render(scene, path if target else pose[None], K, size, samples=samples if target else still, rng=rng)
-        light = gain * light
+        shots, each = (path, samples) if target else (pose[None], still)
+        light = gain * render(scene, shots, K, size, samples=each, rng=rng)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)
         chosen = rng.choice(len(surface), min(len(surface), points // photos + 1), replace=False)
@@ -539,7 +549,13 @@ def _surface(scene: Scene, pose: Array, K: Array, size: tuple[int, int]) -> tupl
 
 
 def _path(
-    pose: Array, target_px: float, surface: Array, K: Array, rng: np.random.Generator, times: Array, wobble: float
+    pose: Array,
+    target_px: float,
+    surface: Array,
+    K: Array,
+    rng: np.random.Generator,
+    times: Array,
+    wobble: float,
 ) -> Array:
     """Poses along one exposure, scaled until the picture smears as far as asked for: [time, 4, 4]."""
     shake = _shake(rng, times, wobble)
