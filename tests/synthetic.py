@@ -1,4 +1,4 @@
-"""A room of textured boxes and balls, photographed with a shaking hand: captures whose truth is known exactly.
+"""A room of textured boxes and balls, photographed with a shaking hand: captures of known truth.
 
 Numpy alone, with its own rays, poses and sRGB curve, so that it can share no mistake with the package.
 Cameras are pinholes; poses are OpenCV camera-to-world inside, OpenGL camera-to-world in the files, as in
