@@ -1,5 +1,17 @@
 """A Capture in; where its cameras were (a Reconstruction) out."""
 
-from .reconstruction import Reconstruction
+from .find import find_poses
+from .imports import load_cameras, read_poses
+from .lenses import undistort
+from .reconstruction import Posed, Reconstruction, load_reconstruction, photo_path
 
-__all__ = ["Reconstruction"]
+__all__ = [
+    "Posed",
+    "Reconstruction",
+    "find_poses",
+    "load_cameras",
+    "load_reconstruction",
+    "photo_path",
+    "read_poses",
+    "undistort",
+]

@@ -1,13 +1,26 @@
-"""Where the cameras were: poses, lenses and sparse points, from COLMAP or from a file that brought them."""
+"""Where the cameras were: poses, lenses and sparse points, from COLMAP or from a file that brought them.
 
-from dataclasses import dataclass
+The only place that knows COLMAP's quaternions (xyzw) and OpenGL's axes.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pycolmap
+import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
-from ..geometry import Cameras
+from ..errors import PoseError
+from ..geometry import Cameras, inverse
+from ..run import Run
+from .lenses import intrinsics, is_pinhole, pinhole_lens, straightened, undistort
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,3 +43,172 @@ class Reconstruction:
     missing: dict[str, str]
     reprojection_px: float | None
     attempts: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Poses of photos as they were taken, before distortion is taken out of them.
+
+    Attributes:
+        names: of the photos.
+        viewmats: their poses, float64.
+        lenses: one per photo, at the photo's size in px.
+        points, colors, missing, reprojection_px, attempts: as in Reconstruction.
+    """
+
+    names: tuple[str, ...]
+    viewmats: Float[Tensor, "camera 4 4"]
+    lenses: tuple[pycolmap.Camera, ...]
+    points: Float[Tensor, "P 3"] = field(default_factory=lambda: torch.zeros(0, 3, dtype=torch.float64))
+    colors: Float[Tensor, "P 3"] = field(default_factory=lambda: torch.zeros(0, 3, dtype=torch.float64))
+    missing: dict[str, str] = field(default_factory=dict)
+    reprojection_px: float | None = None
+    attempts: tuple[str, ...] = ()
+
+    @property
+    def is_distorted(self) -> bool:
+        return not all(is_pinhole(lens) for lens in self.lenses)
+
+    def cameras(self) -> Cameras:
+        """The pinhole cameras of the undistorted photos."""
+        return Cameras(self.viewmats, *straightened(self.lenses))
+
+    def straightened(self) -> Reconstruction:
+        """The reconstruction of the undistorted photos."""
+        return Reconstruction(
+            self.names, self.cameras(), self.points, self.colors, self.missing, self.reprojection_px, self.attempts
+        )
+
+
+def viewmats_from_opengl(world_from_camera: Float[Tensor, "camera 4 4"]) -> Float[Tensor, "camera 4 4"]:
+    """View matrices from camera-to-world matrices with OpenGL axes (x right, y up, looking along -z)."""
+    opengl_from_opencv = torch.diag(world_from_camera.new_tensor([1.0, -1.0, -1.0, 1.0]))
+    return inverse(world_from_camera @ opengl_from_opencv)
+
+
+def posed_from_colmap(model: pycolmap.Reconstruction) -> Posed:
+    """The registered images of a COLMAP model, sorted by name, and its points."""
+    images = sorted((i for i in model.images.values() if i.has_pose), key=lambda i: i.name)
+    viewmats = torch.eye(4, dtype=torch.float64).repeat(len(images), 1, 1)
+    for viewmat, image in zip(viewmats, images, strict=True):
+        viewmat[:3] = torch.from_numpy(np.array(image.cam_from_world().matrix()))
+    points = list(model.points3D.values())
+    return Posed(
+        names=tuple(i.name for i in images),
+        viewmats=viewmats,
+        lenses=tuple(model.cameras[i.camera_id] for i in images),
+        points=torch.tensor(np.array([p.xyz for p in points])).reshape(-1, 3).double(),
+        colors=torch.tensor(np.array([p.color for p in points])).reshape(-1, 3).double() / 255,
+    )
+
+
+def colmap_from_reconstruction(reconstruction: Reconstruction) -> pycolmap.Reconstruction:
+    """A COLMAP model with PINHOLE cameras, one shared if all are alike, and points without tracks."""
+    model = pycolmap.Reconstruction()
+    cameras = reconstruction.cameras
+    is_shared = bool((cameras.Ks == cameras.Ks[:1]).all())
+    for index, (name, viewmat) in enumerate(zip(reconstruction.names, cameras.viewmats, strict=True)):
+        camera_id = 1 if is_shared else index + 1
+        if not model.exists_camera(camera_id):
+            lens = pinhole_lens(cameras.Ks[index], cameras.width, cameras.height)
+            lens.camera_id = camera_id
+            model.add_camera_with_trivial_rig(lens)
+        image = pycolmap.Image(name=name, camera_id=camera_id, image_id=index + 1)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(viewmat[:3].double().numpy()))
+    colors = (reconstruction.colors * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    for point, color in zip(reconstruction.points.double().numpy(), colors, strict=True):
+        model.add_point3D(point, pycolmap.Track(), color)
+    return model
+
+
+def photo_path(run: Run, name: str) -> Path:
+    """The photo that fits the pinhole cameras: the undistorted one if there is one, else the one in `images/`."""
+    undistorted = _undistorted_path(run.poses / "images", name)
+    return undistorted if undistorted.is_file() else run.images / name
+
+
+def _undistorted_path(folder: Path, name: str) -> Path:
+    return folder / (name if name.lower().endswith(".png") else f"{name}.png")  # lossless whatever the photo was
+
+
+def save_posed(
+    posed: Posed, run: Run, *, made_from: str, on_progress: Callable[[float | None, str], None]
+) -> Reconstruction:
+    """Writes `poses/` (poses.json, a COLMAP model in sparse/, undistorted photos if the lens bends lines), whole or
+    not at all, and returns what was written.
+
+    Args:
+        made_from: says from which photos and settings; `is_saved_from` compares it.
+    """
+    reconstruction = posed.straightened()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".poses."))
+    try:
+        if posed.is_distorted:
+            _write_undistorted(posed, reconstruction.cameras, run.images, folder / "images", on_progress)
+        (folder / "sparse").mkdir()
+        colmap_from_reconstruction(reconstruction).write(folder / "sparse")
+        facts = {
+            "registered": reconstruction.names,
+            "missing": reconstruction.missing,
+            "reprojection_px": reconstruction.reprojection_px,
+            "attempts": reconstruction.attempts,
+            "made_from": made_from,
+        }
+        (folder / "poses.json").write_text(json.dumps(facts, indent=1))
+        if run.poses.exists():
+            shutil.rmtree(run.poses)
+        folder.chmod(0o755)
+        folder.rename(run.poses)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return reconstruction
+
+
+def _write_undistorted(
+    posed: Posed, cameras: Cameras, photos: Path, folder: Path, on_progress: Callable[[float | None, str], None]
+) -> None:
+    folder.mkdir()
+    for index, (name, lens) in enumerate(zip(posed.names, posed.lenses, strict=True)):
+        on_progress(index / len(posed.names), f"undistorting photo {index + 1} of {len(posed.names)}")
+        with Image.open(photos / name) as image:
+            picture = np.asarray(image.convert("RGB"))
+        picture = undistort(picture, lens, cameras.Ks[index], cameras.width, cameras.height)
+        Image.fromarray(picture).save(_undistorted_path(folder, name), compress_level=3)
+
+
+def is_saved_from(run: Run, made_from: str) -> bool:
+    """Whether `poses/` was made from these photos and settings."""
+    try:
+        return json.loads((run.poses / "poses.json").read_text())["made_from"] == made_from
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def load_reconstruction(run: Run) -> Reconstruction:
+    """Reads what `find_poses` wrote.
+
+    Raises:
+        FormatError: the stage has not run.
+        PoseError: the files are damaged.
+    """
+    path = run.require(run.poses / "poses.json", "pose")
+    try:
+        facts = json.loads(path.read_text())
+        posed = posed_from_colmap(pycolmap.Reconstruction(run.poses / "sparse"))
+        rows = [posed.names.index(name) for name in facts["registered"]]
+        lenses: Sequence[pycolmap.Camera] = [posed.lenses[row] for row in rows]
+        cameras = Cameras(
+            posed.viewmats[rows], torch.stack([intrinsics(c) for c in lenses]), lenses[0].width, lenses[0].height
+        )
+        return Reconstruction(
+            tuple(facts["registered"]),
+            cameras,
+            posed.points,
+            posed.colors,
+            facts["missing"],
+            facts["reprojection_px"],
+            tuple(facts["attempts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error

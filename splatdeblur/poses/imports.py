@@ -1,0 +1,234 @@
+"""Poses that came along: transforms.json, COLMAP models, LLFF's poses_bounds.npy."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import torch
+from PIL import Image
+
+from ..capture import Capture
+from ..capture.listing import colmap_model, is_training_frame, listed_path, llff_photos, load_transforms
+from ..errors import CaptureError, PoseError
+from ..geometry import Cameras, inverse
+from .lenses import pinhole_lens
+from .reconstruction import Posed, posed_from_colmap, viewmats_from_opengl
+
+FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE")
+
+
+def read_poses(path: Path, split: str | None = None) -> Posed:
+    """The poses in `path`, named as it names its photos (`file_path`, relative to the file's folder).
+
+    Args:
+        path: a `transforms.json`, a COLMAP model, a `poses_bounds.npy`, or a folder that holds one of these.
+        split: of a `transforms.json` only this part, such as "train" or "test"; None for all.
+
+    Raises:
+        PoseError: it holds no poses, or nonsense, or no frame of that split.
+    """
+    if path.is_dir():
+        found = [path / n for n in ("transforms.json", "transforms_train.json") if (path / n).is_file()]
+        bounds = path / "poses_bounds.npy"
+        path = next(iter(found), colmap_model(path) or (bounds if bounds.is_file() else path))
+    if path.is_dir() and colmap_model(path) is not None:
+        return _read_colmap(colmap_model(path) or path)
+    if path.suffix == ".npy" and path.is_file():
+        return _read_llff(path)
+    if path.suffix == ".json" and path.is_file():
+        return read_transforms(path, split)
+    raise PoseError(f"{path} holds no poses; need transforms.json, a COLMAP model (sparse/0) or poses_bounds.npy")
+
+
+def load_cameras(path: Path, split: str | None = None) -> tuple[tuple[str, ...], Cameras]:
+    """The names of the photos in `path` and the pinhole cameras of their undistorted versions; see `read_poses`."""
+    posed = read_poses(path, split)
+    return posed.names, posed.cameras()
+
+
+def import_poses(path: Path, capture: Capture) -> Posed:
+    """The poses of the capture's photos, from the file or folder that came with them.
+
+    Intrinsics are scaled to the photos' size in the run. Photos that the file does not know are `missing`.
+
+    Raises:
+        PoseError: fewer than 3 photos have a pose, or sizes do not fit.
+    """
+    posed = read_poses(path)
+    files = _photo_files(path, posed.names)
+    rows = {file: row for row, file in enumerate(files)}
+    known = [(f.name, rows[s]) for f in capture.frames if (s := Path(f.source).resolve()) in rows]
+    missing = {f.name: f"{path} has no pose for it" for f in capture.frames if Path(f.source).resolve() not in rows}
+    if len(known) < 3:
+        raise PoseError(
+            f"{path} has poses for {len(known)} of the {len(capture.frames)} photos, need at least 3. "
+            "To find poses from the photos alone, give the folder of the photos as input"
+        )
+    lenses = tuple(_fitted(posed.lenses[row], capture, name) for name, row in known)
+    return replace(
+        posed,
+        names=tuple(name for name, _ in known),
+        viewmats=posed.viewmats[[row for _, row in known]],
+        lenses=lenses,
+        missing=missing,
+        attempts=(f"poses came from {path}: {len(known)} of {len(capture.frames)} photos",),
+    )
+
+
+def _photo_files(path: Path, names: tuple[str, ...]) -> list[Path]:
+    """The photo file behind each name that `read_poses` gave."""
+    if path.suffix == ".json":
+        return [listed_path(path, name).resolve() for name in names]
+    # COLMAP's models lie in ROOT/sparse/0, ROOT/sparse or ROOT; poses_bounds.npy in ROOT.
+    folder = next((p / "images" for p in (path, *path.parents) if (p / "images").is_dir()), path)
+    return [(folder / name).resolve() for name in names]
+
+
+def _fitted(lens: pycolmap.Camera, capture: Capture, name: str) -> pycolmap.Camera:
+    """The lens at the size of the run's photos."""
+    scale_x, scale_y = capture.width / lens.width, capture.height / lens.height
+    # Rounding to whole pixels moves the two apart by about a pixel's worth, and no more.
+    if abs(scale_x - scale_y) * max(lens.width, lens.height) > 2:
+        raise PoseError(
+            f"{name} is {capture.width}x{capture.height} px, but its pose speaks of {lens.width}x{lens.height}: "
+            "not the same shape. Use the photos that the poses were made from"
+        )
+    fitted = pycolmap.Camera(lens.todict())
+    if (lens.width, lens.height) != (capture.width, capture.height):
+        fitted.rescale(capture.width, capture.height)
+    return fitted
+
+
+def _read_colmap(folder: Path) -> Posed:
+    try:
+        posed = posed_from_colmap(pycolmap.Reconstruction(folder))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PoseError(f"{folder} cannot be read as a COLMAP model ({error})") from error
+    if not posed.names:
+        raise PoseError(f"{folder} is a COLMAP model without registered images")
+    return posed
+
+
+def read_transforms(path: Path, split: str | None = None) -> Posed:
+    """The frames of a `transforms.json` (nerfstudio, instant-ngp, Blender's NeRF scenes), named by `file_path`.
+
+    Raises:
+        PoseError: a matrix or the intrinsics are missing or no numbers, or there is no frame of that split.
+        CaptureError: it is no such file.
+    """
+    content = load_transforms(path)
+    frames = [f for f in content["frames"] if split is None or _is_in_split(content, f, split)]
+    if not frames:
+        raise PoseError(f"{path} has no frame of the split {split!r}; leave the split out to take all frames")
+    world_from_camera = torch.stack([_matrix(path, frame) for frame in frames])
+    sizes: dict[str, tuple[int, int]] = {}
+    lenses = tuple(_transforms_lens(path, {**content, **frame}, sizes) for frame in frames)
+    names = tuple(frame["file_path"] for frame in frames)
+    return Posed(names, viewmats_from_opengl(world_from_camera), lenses)
+
+
+def _is_in_split(content: dict, frame: dict, split: str) -> bool:
+    if split == "train":
+        return is_training_frame(content, frame)
+    listed = content.get(f"{split}_filenames")
+    return frame["file_path"] in listed if isinstance(listed, list) else frame.get("split") == split
+
+
+def _matrix(path: Path, frame: dict) -> torch.Tensor:
+    """A frame's camera-to-world matrix, its rotation made exact.
+
+    Raises:
+        PoseError: it is no rigid motion.
+    """
+    try:
+        matrix = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PoseError(f"{path}: {frame['file_path']} has no transform_matrix of numbers; need 4x4") from error
+    if matrix.shape not in ((4, 4), (3, 4)) or not matrix.isfinite().all():
+        raise PoseError(f"{path}: transform_matrix of {frame['file_path']} must be 4x4 finite numbers")
+    return _rigid(matrix[:3, :3], matrix[:3, 3], f"{path}: {frame['file_path']}")
+
+
+def _rigid(rotation: torch.Tensor, translation: torch.Tensor, where: str) -> torch.Tensor:
+    """A 4x4 pose with the rotation nearest to `rotation`, which may be rounded, or scaled as a whole."""
+    u, s, vh = torch.linalg.svd(rotation)
+    if s[-1] <= 0 or s[0] / s[-1] > 1.02 or torch.linalg.det(rotation) <= 0:
+        raise PoseError(f"{where}: the pose is not a rotation and a position (singular values {s.tolist()})")
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3], pose[:3, 3] = u @ vh, translation
+    return pose
+
+
+def _picture_size(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    """Width and height in px from the fields, else from the photo; `sizes` remembers what was read."""
+    if "w" in fields and "h" in fields:
+        return int(fields["w"]), int(fields["h"])
+    name = fields["file_path"]
+    if name not in sizes:
+        try:
+            with Image.open(listed_path(path, name)) as image:
+                sizes[name] = image.size
+        except (OSError, CaptureError) as error:
+            raise PoseError(f"{path} gives no w and h, and {name} cannot be read for them ({error})") from error
+    return sizes[name]
+
+
+def _transforms_lens(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -> pycolmap.Camera:
+    """The lens of one frame; a frame's own fields go before the file's."""
+    width, height = _picture_size(path, fields, sizes)
+
+    def number(key: str, default: float = 0.0) -> float:
+        try:
+            value = float(fields.get(key, default))
+        except (TypeError, ValueError) as error:
+            raise PoseError(f"{path}: {key} is {fields[key]!r}, need a number") from error
+        if not math.isfinite(value):
+            raise PoseError(f"{path}: {key} is {value}, need a finite number")
+        return value
+
+    if "fl_x" in fields:
+        fl_x = number("fl_x")
+    elif "camera_angle_x" in fields:
+        fl_x = 0.5 * width / math.tan(0.5 * number("camera_angle_x"))
+    else:
+        raise PoseError(f"{path} has neither fl_x nor camera_angle_x; the focal length is needed, in px or radians")
+    if min(fl_x, width, height) <= 0:
+        raise PoseError(f"{path}: focal length {fl_x} px and size {width}x{height} must be positive")
+    pinhole = [fl_x, number("fl_y", fl_x), number("cx", width / 2), number("cy", height / 2)]
+    k1, k2, k3, k4, p1, p2 = (number(k) for k in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    if fields.get("camera_model") in FISHEYE_MODELS or fields.get("is_fisheye"):
+        model, params = "OPENCV_FISHEYE", [*pinhole, k1, k2, k3, k4]
+    elif k3 or k4:
+        model, params = "FULL_OPENCV", [*pinhole, k1, k2, p1, p2, k3, k4, 0.0, 0.0]
+    elif k1 or k2 or p1 or p2:
+        model, params = "OPENCV", [*pinhole, k1, k2, p1, p2]
+    else:
+        model, params = "PINHOLE", pinhole
+    return pycolmap.Camera(model=model, width=width, height=height, params=params)
+
+
+def _read_llff(path: Path) -> Posed:
+    """Poses of LLFF and Deblur-NeRF: rows of a 3x5 matrix [R | t | (h, w, f)] and two depth bounds.
+
+    Columns of R are the camera's down, right and backward axes in the world.
+    """
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise PoseError(f"{path} cannot be read as a NumPy array ({error})") from error
+    if rows.ndim != 2 or rows.shape[1] != 17 or not np.isfinite(rows).all():
+        raise PoseError(f"{path} has the shape {rows.shape}, need (photos, 17) finite numbers")
+    photos, _ = llff_photos(path)
+    if len(photos) != len(rows):
+        raise PoseError(f"{path} has {len(rows)} poses for {len(photos)} photos in images/; they must be as many")
+    matrices = torch.from_numpy(rows[:, :15].reshape(-1, 3, 5).astype(np.float64))
+    down, right, back = matrices[..., 0], matrices[..., 1], matrices[..., 2]
+    opencv = torch.stack([right, down, -back], dim=-1)
+    poses = [_rigid(r, t, f"{path}: row {i}") for i, (r, t) in enumerate(zip(opencv, matrices[..., 3], strict=True))]
+    lenses = []
+    for height, width, focal in matrices[..., 4].tolist():
+        K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float64)
+        lenses.append(pinhole_lens(K, round(width), round(height)))
+    return Posed(tuple(p.name for p in photos), inverse(torch.stack(poses)), tuple(lenses))

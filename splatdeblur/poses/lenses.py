@@ -1,0 +1,84 @@
+"""Lenses with distortion: which pinhole camera stands in for them, and the photos resampled to it.
+
+A lens is a `pycolmap.Camera`: it brings every distortion model and its pixel convention is ours.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pycolmap
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+def is_pinhole(lens: pycolmap.Camera) -> bool:
+    """Whether straight lines stay straight in its photos."""
+    return lens.model_name in ("PINHOLE", "SIMPLE_PINHOLE") or not np.any(
+        np.asarray(lens.params)[lens.extra_params_idxs()]
+    )
+
+
+def intrinsics(lens: pycolmap.Camera) -> Float[Tensor, "3 3"]:
+    """Its pinhole part, in px, float64."""
+    K = torch.eye(3, dtype=torch.float64)
+    K[0, 0], K[1, 1] = lens.focal_length_x, lens.focal_length_y
+    K[0, 2], K[1, 2] = lens.principal_point_x, lens.principal_point_y
+    return K
+
+
+def pinhole_lens(K: Float[Tensor, "3 3"], width: int, height: int) -> pycolmap.Camera:
+    """A lens without distortion."""
+    params = [K[0, 0].item(), K[1, 1].item(), K[0, 2].item(), K[1, 2].item()]
+    return pycolmap.Camera(model="PINHOLE", width=width, height=height, params=params)
+
+
+def straightened(lenses: Sequence[pycolmap.Camera]) -> tuple[Float[Tensor, "camera 3 3"], int, int]:
+    """Pinhole intrinsics of one picture size for photos of these lenses, and that size (width, height).
+
+    Lenses without distortion stay as they are. With distortion the focal length stays about the same and the picture
+    is cropped until every pixel sees something; all are then cropped about their middle to the smallest of them.
+    """
+    pinholes = []
+    for lens in lenses:
+        if is_pinhole(lens):
+            pinholes.append((intrinsics(lens), lens.width, lens.height))
+        else:
+            flat = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(blank_pixels=0.0), lens)
+            pinholes.append((intrinsics(flat), flat.width, flat.height))
+    width, height = min(w for _, w, _ in pinholes), min(h for _, _, h in pinholes)
+    Ks = torch.stack([K for K, _, _ in pinholes])
+    Ks[:, 0, 2] -= torch.tensor([(w - width) // 2 for _, w, _ in pinholes], dtype=torch.float64)
+    Ks[:, 1, 2] -= torch.tensor([(h - height) // 2 for _, _, h in pinholes], dtype=torch.float64)
+    return Ks, width, height
+
+
+def undistort(
+    picture: UInt8[np.ndarray, "height width 3"],
+    lens: pycolmap.Camera,
+    K: Float[Tensor, "3 3"],
+    width: int,
+    height: int,
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """The photo that a pinhole camera `K` of `width` x `height` px would have taken in the place of `lens`.
+
+    Bicubic, because every sharpness lost here is lost for good; pixels beyond the edge repeat the edge.
+    """
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    rays = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3) @ np.linalg.inv(K.numpy()).T
+    pixels = torch.from_numpy(lens.img_from_cam(rays)).reshape(1, height, width, 2)
+    # grid_sample's [-1, 1] runs from edge to edge, as pixel coordinates with centres at one half do.
+    grid = pixels / torch.tensor([lens.width, lens.height], dtype=pixels.dtype) * 2 - 1
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    warped = torch.nn.functional.grid_sample(
+        image, grid.float(), mode="bicubic", padding_mode="border", align_corners=False
+    )
+    return warped[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def largest_shift_px(lens: pycolmap.Camera) -> float:
+    """How far its distortion moves a point of the picture at most, in px."""
+    u, v = np.meshgrid(np.linspace(0, lens.width, 33), np.linspace(0, lens.height, 33))
+    pixels = np.stack([u.ravel(), v.ravel(), np.ones(u.size)], axis=-1)
+    rays = pixels @ np.linalg.inv(intrinsics(lens).numpy()).T
+    return float(np.linalg.norm(lens.img_from_cam(rays) - pixels[:, :2], axis=-1).max())

@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from splatdeblur.capture import Capture, Frame, prepare
+from splatdeblur.errors import PoseError
+from splatdeblur.geometry import look_at
+from splatdeblur.poses import find_poses, load_reconstruction, photo_path
+from splatdeblur.poses.sfm import disagreement, in_blocks, initial_focal_px, pairs_to_match
+from splatdeblur.run import Run
+
+WIDTH, HEIGHT, FOCAL = 240, 180, 200.0
+
+
+def texture(seed: int, size: int = 256) -> np.ndarray:
+    """Soft-edged noise at many scales, as features like it."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((size, size, 3))
+    for cells in (8, 16, 32, 64):
+        noise = Image.fromarray(rng.integers(0, 255, (cells, cells, 3), dtype=np.uint8))
+        total += np.asarray(noise.resize((size, size), Image.Resampling.NEAREST), dtype=float)
+    return np.asarray(Image.fromarray((total / 4).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1)))
+
+
+TEXTURES = [texture(seed) for seed in range(3)]
+
+
+def photograph_corner(viewmat: np.ndarray) -> np.ndarray:
+    """A photo of the inside of a corner: the planes x = 0, y = 0 and z = 0, seen from the positive octant."""
+    u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    rays = np.stack([(u - WIDTH / 2) / FOCAL, (v - HEIGHT / 2) / FOCAL, np.ones_like(u)], axis=-1)
+    rays = rays @ viewmat[:3, :3]  # into the world
+    center = -viewmat[:3, :3].T @ viewmat[:3, 3]
+    picture, nearest = np.zeros((HEIGHT, WIDTH, 3)), np.full((HEIGHT, WIDTH), np.inf)
+    for axis, image in enumerate(TEXTURES):
+        with np.errstate(divide="ignore"):
+            distance = -center[axis] / rays[..., axis]
+        hit = center + distance[..., None] * rays
+        a, b = (hit[..., k] for k in range(3) if k != axis)
+        is_seen = (distance > 0) & (distance < nearest)
+        cell = [np.nan_to_num(x * 100).astype(int) % image.shape[0] for x in (a, b)]
+        picture[is_seen] = image[cell[0], cell[1]][is_seen]
+        nearest[is_seen] = distance[is_seen]
+    return picture.round().astype(np.uint8)
+
+
+def walk(count: int) -> torch.Tensor:
+    angle = torch.linspace(0.25, 1.3, count, dtype=torch.float64)
+    eye = torch.stack([2.5 * angle.cos(), 2.5 * angle.sin(), 1.3 + 0.3 * (3 * angle).sin()], dim=-1)
+    target = torch.tensor([0.5, 0.5, 0.5], dtype=torch.float64).expand_as(eye)
+    return look_at(eye, target, torch.tensor([0.0, 0, 1], dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def corner(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corner")
+    for index, viewmat in enumerate(walk(8).numpy()):
+        Image.fromarray(photograph_corner(viewmat)).save(folder / f"{index}.png")
+    return folder
+
+
+def test_cameras_of_a_textured_corner_are_found_where_they_were(corner, tmp_path):
+    run, messages = Run(tmp_path / "run"), []
+    capture = prepare(corner, run)
+    poses = find_poses(run, capture, on_progress=lambda fraction, message: messages.append((fraction, message)))
+    assert poses.names == tuple(f"{i}.png" for i in range(8)) and poses.missing == {}
+    viewmats = walk(8)
+    true = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
+    found = dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True))
+    assert disagreement(found, true) < 0.01
+    assert poses.cameras.Ks[0, 0, 0].item() == pytest.approx(FOCAL, rel=0.03)
+    assert len(poses.points) > 100 and poses.reprojection_px < 1 and poses.attempts[0].startswith("plain: 8 of 8")
+    assert any("features" in m for _, m in messages) and any("matches" in m for _, m in messages)
+    assert all(f is None or 0 <= f <= 1 for f, _ in messages)
+    again = load_reconstruction(run)
+    torch.testing.assert_close(again.cameras.viewmats, poses.cameras.viewmats)
+    with Image.open(photo_path(run, "0.png")) as photo:
+        assert photo.size == (again.cameras.width, again.cameras.height)
+
+
+def test_photos_of_different_places_are_an_error_that_says_what_was_tried(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(5):
+        Image.fromarray(texture(10 + index)[:96, :128]).save(folder / f"{index}.png")
+    run = Run(tmp_path / "run")
+    with pytest.raises(PoseError, match=r"registered 0 of 5 photos; need 3.*plain: .*faint: .*same place"):
+        find_poses(run, prepare(folder, run))
+    assert not run.poses.exists()
+
+
+def test_ctrl_c_stops_the_search_and_leaves_no_poses(corner, tmp_path):
+    run = Run(tmp_path / "run")
+    capture = prepare(corner, run)
+
+    def stop(fraction, message):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_poses(run, capture, on_progress=stop)
+    assert {p.name for p in run.folder.iterdir()} == {"capture.json", "images"}
+
+
+def test_the_time_limit_ends_the_search_with_an_error(corner, tmp_path):
+    run = Run(tmp_path / "run")
+    with pytest.raises(PoseError, match="stopped by the time limit"):
+        find_poses(run, prepare(corner, run), time_limit_s=0.0)
+
+
+def capture_of(frames: list[Frame]) -> Capture:
+    return Capture(tuple(frames), 1200, 900, {})
+
+
+def test_the_focal_length_comes_from_exif_by_the_diagonal():
+    frames = [Frame("a", "a", focal_35mm=f) for f in (26.0, 26.0, 50.0)]
+    assert initial_focal_px(capture_of(frames)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
+    assert initial_focal_px(capture_of([Frame("a", "a")])) is None
+
+
+def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
+    photos = capture_of([Frame(str(i), "") for i in range(50)])
+    pairs = pairs_to_match(photos)
+    assert len(pairs) == len(set(pairs)) == 50 * 49 // 2
+    assert sorted(p for block in in_blocks(pairs, 8) for p in block) == sorted(pairs)
+    assert all(len({n for p in block for n in p}) <= 16 for block in in_blocks(pairs, 8))
+    video = capture_of([Frame(str(i), "", time_s=i / 2) for i in range(150)])
+    pairs = pairs_to_match(video)
+    assert len(pairs) == len(set(pairs)) < 3000
+    assert all((str(i), str(i + 1)) in pairs for i in range(149))
+
+
+def test_models_that_differ_by_a_similarity_agree():
+    rng = np.random.default_rng(0)
+    ours = {str(i): c for i, c in enumerate(rng.normal(size=(9, 3)))}
+    turn = pycolmap.Rotation3d(np.array([0.1, 0.7, 0.1, 0.7])).matrix()
+    theirs = {n: 3 * turn @ c + 1 for n, c in ours.items()}
+    assert disagreement(ours, theirs) < 1e-9
+    assert disagreement(ours, {n: rng.normal(size=3) for n in ours}) > 0.05
+    assert disagreement(ours, {"0": ours["0"]}) is None
