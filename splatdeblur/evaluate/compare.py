@@ -2,79 +2,26 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ..capture.pixels import read_photo, write_picture
-from ..errors import CaptureError, PoseError
+from ..capture.pixels import write_picture
+from ..errors import PoseError
 from ..geometry import Cameras, inverse, log
-from ..poses.reconstruction import photo_path
 from ..render import Rasterizer, RenderOptions
 from ..run import Run
 from ..scene import Gaussians
 from .alignment import Alignment, fit_similarity
 from .metrics import PictureScores, find_lpips, score
 from .pictures import Comparison, telling_photos, unsharpness, write_side_by_side
-from .refine import batches, median_depths, refine_poses
 from .scores import AlignmentScores, DeblurredInputs, NovelView, Scores
+from .studio import SIDE_BY_SIDE, Studio, TrainedPhotos, read_photos
 from .trajectory import PathErrors, Paths, center_errors, path_errors
 from .truth import Truth, load_truth
 
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedPhotos:
-    """Where training left the photos' cameras.
-
-    Attributes:
-        names: file names of the photos.
-        cameras: their mid-exposure poses as trained, pinhole, at training size.
-        paths: viewmats across the exposure; None if the training knew no motion.
-        times: shutter times of the paths' samples, rising; None with `paths`.
-    """
-
-    names: tuple[str, ...]
-    cameras: Cameras
-    paths: Float[Tensor, "photo time 4 4"] | None = None
-    times: Float[Tensor, "time"] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Studio:
-    """The scene and what draws it."""
-
-    scene: Gaussians
-    rasterizer: Rasterizer
-    options: RenderOptions
-
-    def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """Clipped pictures and depths, on the CPU."""
-        device = self.rasterizer.device
-        rgb, depth = [], []
-        with torch.no_grad():
-            for part in batches(cameras):
-                drawn = self.rasterizer.render(self.scene, cameras.at(part).to(device), options=self.options)
-                rgb.append(drawn.rgb.clamp(0, 1).float().cpu())
-                depth.append(drawn.depth.float().cpu())
-        return torch.cat(rgb), torch.cat(depth)
-
-    def refined(self, cameras: Cameras, truths: Tensor, depth: Tensor, steps: int) -> Cameras:
-        device = self.rasterizer.device
-        moved = refine_poses(
-            self.scene,
-            self.rasterizer,
-            cameras.to(device),
-            truths.to(device),
-            depths=median_depths(depth).to(device),
-            options=self.options,
-            steps=steps,
-        )
-        return moved.cameras.to("cpu")
 
 
 def _file(name: str) -> str:
@@ -103,7 +50,7 @@ def _moved(before: Cameras, after: Cameras, scale: float) -> tuple[list[float], 
 class _Evaluation:
     """One evaluation under way; each method makes one part of the scores."""
 
-    def __init__(self, run: Run, truth: Truth, studio: _Studio, photos: TrainedPhotos, downscale: float) -> None:
+    def __init__(self, run: Run, truth: Truth, studio: Studio, photos: TrainedPhotos, downscale: float) -> None:
         self.run, self.truth, self.studio, self.photos, self.downscale = run, truth, studio, photos, downscale
         self.missing = dict(truth.missing)
         self.perceptual, self.about_lpips = find_lpips()
@@ -120,7 +67,7 @@ class _Evaluation:
         for name, picture in zip(names, pictures, strict=True):
             write_picture(self.run.evaluation / folder / _file(name), picture)
 
-    def novel_view(self, steps: int) -> NovelView | None:
+    def novel_view(self, steps: int, on_progress: Callable[[float], None]) -> NovelView | None:
         views = self.truth.tests
         if views is None:
             return None
@@ -135,7 +82,7 @@ class _Evaluation:
         start = similarity.cameras(lenses).to(dtype=torch.float32)
         pictures, depth = self.studio.render(start)
         self.write("novel_view/unaligned", names, pictures)
-        aligned = self.studio.refined(start, truths, depth, steps)
+        aligned = self.studio.refined(start, truths, depth, steps, on_progress)
         better, _ = self.studio.render(aligned)
         self.write("novel_view/aligned", names, better)
         degrees, shifts = _moved(start, aligned, similarity.scale)
@@ -146,7 +93,9 @@ class _Evaluation:
             moved=dict(zip(names, shifts, strict=True)),
         )
 
-    def deblurred_inputs(self, pictures: Tensor, depth: Tensor, steps: int) -> DeblurredInputs | None:
+    def deblurred_inputs(
+        self, pictures: Tensor, depth: Tensor, steps: int, on_progress: Callable[[float], None]
+    ) -> DeblurredInputs | None:
         if "deblurred_inputs" in self.missing:
             return None
         sharp = self.sharp_photos()
@@ -166,7 +115,7 @@ class _Evaluation:
         truths = torch.stack(list(sharp.values()))
         aligned = None
         if steps:
-            moved = self.studio.refined(cameras, truths, depth[found], steps)
+            moved = self.studio.refined(cameras, truths, depth[found], steps, on_progress)
             aligned = self.score(names, self.studio.render(moved)[0], truths)
         photos = self.read_photos(names)
         return DeblurredInputs(
@@ -198,7 +147,7 @@ class _Evaluation:
 
     def read_photos(self, names: tuple[str, ...]) -> Tensor | None:
         """The run's blurred photos at training size; None if a file is gone or has another size."""
-        return _read_photos(self.run, names, self.downscale, self.cameras)
+        return read_photos(self.run, names, self.downscale, self.cameras)
 
     def side_by_side(self, pictures: Tensor, extents: dict[str, float] | None) -> list[str]:
         photos = self.read_photos(self.names)
@@ -211,7 +160,7 @@ class _Evaluation:
             truth = self.truth.photos.read(self.theirs[i], path, self.downscale) if path else None
             note = f"blurred by {blur[i]:.1f} px" if extents else ""
             rows.append(Comparison(self.names[i], photos[i], pictures[i], truth, note))
-        path = self.run.evaluation / "side_by_side.png"
+        path = self.run.evaluation / SIDE_BY_SIDE
         write_side_by_side(path, rows)
         return [str(path.relative_to(self.run.folder))]
 
@@ -224,17 +173,9 @@ class _Evaluation:
             translation=similarity.translation.tolist(),
             residual=self.alignment.residuals[kept].square().mean().sqrt().item(),
             cameras=len(self.names),
+            without_pose=[n for i, n in enumerate(self.truth.photos.names) if i not in self.theirs],
             outliers=[n for n, out in zip(self.names, self.alignment.is_outlier, strict=True) if out],
         )
-
-
-def _read_photos(run: Run, names: tuple[str, ...], downscale: float, cameras: Cameras) -> Tensor | None:
-    try:
-        photos = [read_photo(photo_path(run, name), downscale) for name in names]
-    except CaptureError:
-        return None
-    fits = all(photo.shape[:2] == (cameras.height, cameras.width) for photo in photos)
-    return torch.stack(photos) if fits else None
 
 
 def _silent(stage: str, fraction: float) -> None:
@@ -250,7 +191,7 @@ def evaluate(
     photos: TrainedPhotos,
     options: RenderOptions,
     downscale: float,
-    refine_steps: int = 150,
+    refine_steps: int = 200,
     inputs_refine_steps: int = 0,
     on_progress: Progress = _silent,
 ) -> Scores:
@@ -271,13 +212,15 @@ def evaluate(
     """
     began = time.monotonic()
     truth = load_truth(reference)
-    work = _Evaluation(run, truth, _Studio(scene.detached(), rasterizer, options), photos, downscale)
+    work = _Evaluation(run, truth, Studio(scene.detached(), rasterizer, options), photos, downscale)
     on_progress("novel views", 0.0)
-    novel = work.novel_view(refine_steps)
-    on_progress("deblurred photos", 0.6)
+    novel = work.novel_view(refine_steps, lambda share: on_progress("novel views", 0.5 * share))
+    on_progress("deblurred photos", 0.5)
     pictures, depth = work.studio.render(work.cameras.to(dtype=torch.float32))
     work.write("deblurred_inputs", work.names, pictures)
-    inputs = work.deblurred_inputs(pictures, depth, inputs_refine_steps)
+    inputs = work.deblurred_inputs(
+        pictures, depth, inputs_refine_steps, lambda share: on_progress("deblurred photos", 0.5 + 0.4 * share)
+    )
     on_progress("paths and pictures", 0.9)
     paths = work.paths(depth)
     sheets = work.side_by_side(pictures, paths.extent_px if paths else None)
@@ -307,28 +250,3 @@ def evaluate(
     scores.save(run.scores)
     on_progress("done", 1.0)
     return scores
-
-
-def show_side_by_side(
-    run: Run,
-    *,
-    scene: Gaussians,
-    rasterizer: Rasterizer,
-    photos: TrainedPhotos,
-    options: RenderOptions,
-    downscale: float,
-) -> Path | None:
-    """Draws RUN/evaluation/side_by_side.png for a run without a reference: three photos, blurred to sharp.
-
-    None if the run's photos are gone or of another size.
-    """
-    cameras = photos.cameras.to("cpu")
-    taken = _read_photos(run, photos.names, downscale, cameras)
-    if taken is None:
-        return None
-    chosen = telling_photos(unsharpness(taken))
-    pictures, _ = _Studio(scene.detached(), rasterizer, options).render(cameras.at(chosen).to(dtype=torch.float32))
-    rows = [Comparison(photos.names[i], taken[i], picture) for i, picture in zip(chosen, pictures, strict=True)]
-    path = run.evaluation / "side_by_side.png"
-    write_side_by_side(path, rows)
-    return path

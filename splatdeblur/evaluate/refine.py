@@ -4,6 +4,7 @@ Only poses move: a focal length that the run estimated wrongly is part of its sc
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -59,9 +60,15 @@ class _Stage:
     """Adam on one delta per camera against pictures of one size; remembers the best pose of each camera."""
 
     def __init__(
-        self, scene: Gaussians, rasterizer: Rasterizer, options: RenderOptions, depths: Float[Tensor, "camera"]
+        self,
+        scene: Gaussians,
+        rasterizer: Rasterizer,
+        options: RenderOptions,
+        depths: Float[Tensor, "camera"],
+        on_step: Callable[[], None],
     ) -> None:
         self.scene, self.rasterizer, self.options, self.depths = scene, rasterizer, options, depths
+        self.on_step = on_step
 
     def _losses(self, cameras: Cameras, truths: Tensor, is_smoothed: bool) -> Float[Tensor, "camera"]:
         rgb = self.rasterizer.render(self.scene, cameras, options=self.options).rgb.clamp(0, 1)
@@ -104,6 +111,7 @@ class _Stage:
             losses.sum().backward()
             delta.grad.nan_to_num_(0.0, 0.0, 0.0)
             optimizer.step()
+            self.on_step()
         return cameras.with_viewmats(best_viewmats), best
 
 
@@ -116,9 +124,7 @@ def _refine_batch(stage: _Stage, cameras: Cameras, truths: Tensor, steps: int) -
         coarse_steps = round(steps * COARSE_SHARE)
         steps -= coarse_steps
         small = torch.stack([resize_photo(t, coarse.width, coarse.height) for t in truths])
-        found, _ = stage.run(
-            coarse, _smoothed(small), steps=coarse_steps, step_px=(first, first / 4), is_smoothed=True
-        )
+        found, _ = stage.run(coarse, _smoothed(small), steps=coarse_steps, step_px=(first, first / 4), is_smoothed=True)
         first /= 2
         is_better = stage.loss(cameras.with_viewmats(found.viewmats), truths) < start_loss
         start = cameras.with_viewmats(torch.where(is_better[:, None, None], found.viewmats, cameras.viewmats))
@@ -135,6 +141,7 @@ def refine_poses(
     depths: Float[Tensor, "camera"],
     options: RenderOptions,
     steps: int,
+    on_progress: Callable[[float], None] = lambda share: None,
 ) -> Refined:
     """Moves each camera (6 degrees of freedom) to where its render is nearest to its picture, coarse to fine.
 
@@ -144,11 +151,20 @@ def refine_poses(
         truths: sRGB, of the cameras' size.
         depths: median z-depth of what each camera sees, in world units.
         steps: render calls with gradient, a part of them at half size; 0 moves nothing.
+        on_progress: told the share that is done after each step.
     """
     frozen = scene.detached()
+    cut = batches(cameras)
+    done = 0
+
+    def on_step() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done / (steps * len(cut)))
+
     parts = [
-        _refine_batch(_Stage(frozen, rasterizer, options, depths[b]), cameras.at(b), truths[b], steps)
-        for b in batches(cameras)
+        _refine_batch(_Stage(frozen, rasterizer, options, depths[b], on_step), cameras.at(b), truths[b], steps)
+        for b in cut
     ]
     return Refined(
         cameras.with_viewmats(torch.cat([p.cameras.viewmats for p in parts])),

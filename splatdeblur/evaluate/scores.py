@@ -41,13 +41,21 @@ class DeblurredInputs:
 
 @dataclass(frozen=True)
 class AlignmentScores:
-    """The similarity run_from_reference, and what it was fitted to."""
+    """The similarity run_from_reference, and what it was fitted to.
+
+    Attributes:
+        residual: RMS distance of the camera centres that were not given up, in reference units.
+        cameras: how many both know.
+        without_pose: photos of the reference that the run has no camera for; they are in no score.
+        outliers: cameras that the fit gave up.
+    """
 
     scale: float
     rotation: list[list[float]]
     translation: list[float]
     residual: float
     cameras: int
+    without_pose: list[str]
     outliers: list[str]
 
 

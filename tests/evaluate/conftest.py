@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from splatdeblur.capture.pixels import write_picture
-from splatdeblur.evaluate.compare import TrainedPhotos
+from splatdeblur.evaluate.studio import TrainedPhotos
 from splatdeblur.geometry import Cameras, exp, inverse, look_at
 from splatdeblur.render.reference import ReferenceRasterizer
 from splatdeblur.run import Run
@@ -78,9 +78,7 @@ def reference(world: World, tmp_path: Path) -> Path:
     frames = _frames("images", "train", world.cameras) + _frames("test", "test", world.test_cameras)
     lens = {"camera_model": "PINHOLE", "w": SIZE[0], "h": SIZE[1], "fl_x": K[0, 0].item(), "fl_y": K[1, 1].item()}
     lens |= {"cx": K[0, 2].item(), "cy": K[1, 2].item()}
-    split = {
-        f"{name}_filenames": [f["file_path"] for f in frames if f["split"] == name] for name in ("train", "test")
-    }
+    split = {f"{name}_filenames": [f["file_path"] for f in frames if f["split"] == name] for name in ("train", "test")}
     (folder / "transforms.json").write_text(json.dumps({**lens, **split, "frames": frames}))
     c2w = inverse(world.paths) @ OPENGL
     np.savez(folder / "trajectories.npz", c2w=c2w.numpy(), times=world.times.numpy(), readout=0.0)

@@ -9,7 +9,7 @@ import torch
 
 from splatdeblur.errors import PoseError
 from splatdeblur.evaluate import Similarity, evaluate, show_side_by_side
-from splatdeblur.evaluate.compare import TrainedPhotos
+from splatdeblur.evaluate.studio import TrainedPhotos
 from splatdeblur.geometry import matrix_from_quat, quat_from_matrix
 from splatdeblur.render import RenderOptions
 from splatdeblur.scene import Gaussians
@@ -47,9 +47,7 @@ def test_a_perfect_run_in_another_world_scores_perfectly(world, reference, train
         matrix_from_quat(torch.tensor([0.3, 0.8, -0.4, 0.2], dtype=torch.float64)),
         torch.tensor([5.0, -3.0, 2.0], dtype=torch.float64),
     )
-    moved = TrainedPhotos(
-        photos.names, other.cameras(photos.cameras), other.viewmats(photos.paths), photos.times
-    )
+    moved = TrainedPhotos(photos.names, other.cameras(photos.cameras), other.viewmats(photos.paths), photos.times)
     stages = []
     scores = score(
         world,
@@ -124,6 +122,7 @@ def test_photos_of_the_run_alone_are_scored(world, reference, trained):
     assert list(scores.deblurred_inputs.unaligned.psnr.per_image) == ["005.jpg", "001.jpg", "003.jpg", "002.jpg"]
     assert scores.deblurred_inputs.unaligned.psnr.mean > 50
     assert scores.paths.median_px < 1e-6
+    assert scores.alignment.without_pose == ["images/000.png", "images/004.png"]
 
 
 def test_a_folder_that_is_no_reference_is_a_clear_error(world, trained, tmp_path):

@@ -19,9 +19,7 @@ def similarity() -> Similarity:
 
 def compare(world, learned: Paths, true: Paths, scale: float = 1.0):
     depth = torch.full((len(NAMES), 36, 48), 3.0 * scale)
-    return path_errors(
-        NAMES, learned, true, scale=scale, cameras=world.cameras, reference=world.cameras, depth=depth
-    )
+    return path_errors(NAMES, learned, true, scale=scale, cameras=world.cameras, reference=world.cameras, depth=depth)
 
 
 def test_the_true_path_has_no_error(world):
