@@ -93,7 +93,7 @@ def case(name: str) -> Case:
             raw_scene(40, seed=3, depth=(0.05, 4.0), scale=(0.3, 20.0), opacity=(-4.0, -1.0)), cameras(seed=3)
         )
     if name == "tiny":  # far below a pixel, and needles
-        raw = _merged(raw_scene(150, seed=4, scale=(1e-5, 2e-2)), raw_scene(50, seed=5, scale=(1e-6, 0.5)))
+        raw = _merged(raw_scene(150, seed=4, scale=(1e-4, 5e-2)), raw_scene(50, seed=5, scale=(1e-3, 0.5)))
         return Case(raw, cameras(seed=4))
     if name == "edge":  # mostly outside the picture, on a picture that fills no whole number of tiles
         return Case(raw_scene(150, seed=6, spread=2.5, scale=(0.05, 1.0)), cameras(37, 29, seed=6, count=2))
@@ -122,7 +122,9 @@ def outcome(rasterizer: Rasterizer, case: Case, *, options: RenderOptions, shutt
     burst = None if shutter == "none" else Burst(weights, around if shutter == "thick" else None)
     render = rasterizer.render(scene, views.with_viewmats(viewmats), options=options, burst=burst)
     g = torch.Generator().manual_seed(7)
-    pictures = torch.cat([render.rgb, render.alpha[..., None], render.depth[..., None]], dim=-1)
+    # The depth alone jumps from 0 to that of the first Gaussian where alpha leaves 0.
+    depth = render.depth * render.alpha
+    pictures = torch.cat([render.rgb, render.alpha[..., None], depth[..., None]], dim=-1)
     probe = torch.randn(pictures.shape, generator=g).to(pictures)
     leaves = {**scene.params, "means2d": render.info.means2d, "viewmats": viewmats}
     leaves |= {"weights": weights} if burst is not None else {}

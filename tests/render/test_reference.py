@@ -320,6 +320,22 @@ def test_images_and_gradients_are_finite_on_hard_scenes(name, options):
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("shutter", ["none", "thick"])
+@pytest.mark.parametrize("options", [RenderOptions(), ANTIALIASED])
+@pytest.mark.parametrize("name", scenes.CASES)
+def test_single_precision_agrees_with_double(name, options, shutter):
+    """Else the scenes would be no fair test of the renderers that have only single precision."""
+    case = scenes.case(name)
+    single, double = (
+        scenes.outcome(ReferenceRasterizer(dtype), case, options=options, shutter=shutter)
+        for dtype in (torch.float32, torch.float64)
+    )
+    table = scenes.disagreement(single, double)
+    assert table.pop("image max") < 5e-3
+    assert table.pop("image 99.9 %") < 2e-5
+    assert all(error < 1e-3 for error in table.values()), table
+
+
 @torch.no_grad()
 def test_burst_of_equal_subframes_is_one_render_decoded():
     case = scenes.case("random")
