@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 ROOM_SIZE = np.array([4.4, 4.4, 2.6])
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 _LIGHTMAP = 40  # lighting is smooth: one value per 1/40 of a face, interpolated
-_BLOCK = 65536  # rays at a time: their arrays stay in the processor's cache
+_BLOCK = 16384  # rays at a time: their arrays stay in the processor's cache
 _AIR = 1e-4  # rays start this far off the surface they leave
 
 
@@ -269,7 +269,7 @@ def _light(scene: Scene, body: Body, rng: np.random.Generator) -> Body:
     low, t = at.astype(int), (at % 1).astype(np.float32)[:, None]
     rows = smooth[:, low] * (1 - t)[:, :, None] + smooth[:, low + 1] * t[:, :, None]
     lit = body.mips[0] * (rows[:, :, low] * (1 - t) + rows[:, :, low + 1] * t)
-    mips = [lit]
+    mips = [np.ascontiguousarray(lit)]
     while mips[-1].shape[1] % 2 == 0 and mips[-1].shape[1] > 8:
         m = mips[-1]
         mips.append((m[:, ::2, ::2] + m[:, 1::2, ::2] + m[:, ::2, 1::2] + m[:, 1::2, 1::2]) / 4)
