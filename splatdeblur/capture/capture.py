@@ -68,4 +68,6 @@ class Capture:
             raw = json.loads(path.read_text())
             return cls(**{**raw, "frames": tuple(Frame(**f) for f in raw["frames"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CaptureError(f"{path} is not a capture.json of this version ({error}); run prepare again") from error
+            raise CaptureError(
+                f"{path} is not a capture.json of this version ({error}); run prepare again"
+            ) from error

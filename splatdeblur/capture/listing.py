@@ -31,7 +31,9 @@ class Listing:
 def photos_in(folder: Path, *, is_recursive: bool = False) -> tuple[Path, ...]:
     """The photo files in a folder, sorted by name with numbers in numeric order; hidden files are left out."""
     files = folder.rglob("*") if is_recursive else folder.iterdir()
-    photos = [f for f in files if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".") and f.is_file()]
+    photos = [
+        f for f in files if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".") and f.is_file()
+    ]
 
     def in_reading_order(path: Path) -> list[tuple[int, int, str]]:
         parts = re.split(r"(\d+)", path.relative_to(folder).as_posix())
@@ -57,13 +59,19 @@ def load_transforms(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CaptureError(f"{path} cannot be read as JSON ({error}); repair it or give the folder of photos") from error
+        raise CaptureError(
+            f"{path} cannot be read as JSON ({error}); repair it or give the folder of photos"
+        ) from error
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames:
-        raise CaptureError(f"{path} has no list of frames; need {{'frames': [{{'file_path', 'transform_matrix'}}]}}")
+        raise CaptureError(
+            f"{path} has no list of frames; need {{'frames': [{{'file_path', 'transform_matrix'}}]}}"
+        )
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-            raise CaptureError(f"{path}: frame {index} has no file_path; each needs one, relative to {path.parent}")
+            raise CaptureError(
+                f"{path}: frame {index} has no file_path; each needs one, relative to {path.parent}"
+            )
     return content
 
 
@@ -78,8 +86,14 @@ def listed_path(transforms: Path, file_path: str) -> Path:
     root = transforms.parent.resolve()
     relative = PurePosixPath(file_path.replace("\\", "/"))
     path = root / relative
-    suffixes = ("", ".png", ".jpg", ".jpeg", ".JPG") if relative.suffix.lower() not in PHOTO_SUFFIXES else ("",)
-    found = next((p for s in suffixes if (p := path.with_name(path.name + s)).is_file()), path) if path.name else path
+    suffixes = (
+        ("", ".png", ".jpg", ".jpeg", ".JPG") if relative.suffix.lower() not in PHOTO_SUFFIXES else ("",)
+    )
+    found = (
+        next((p for s in suffixes if (p := path.with_name(path.name + s)).is_file()), path)
+        if path.name
+        else path
+    )
     is_absolute = relative.is_absolute() or bool(PureWindowsPath(file_path).drive)
     if is_absolute or not found.resolve().is_relative_to(root):
         raise CaptureError(
@@ -103,7 +117,11 @@ def _list_transforms(path: Path) -> Listing:
     files = {f["file_path"]: listed_path(path, f["file_path"]) for f in frames}
     return Listing(
         photos=tuple(dict.fromkeys(p for p in files.values() if p.is_file())),
-        skipped={name: f"{path.name} names it, but there is no such file" for name, p in files.items() if not p.is_file()},
+        skipped={
+            name: f"{path.name} names it, but there is no such file"
+            for name, p in files.items()
+            if not p.is_file()
+        },
         known_poses=path,
         held_out=len(content["frames"]) - len(frames),
     )

@@ -58,7 +58,9 @@ def _reading(path: Path, read: Callable[[Image.Image], T]) -> T:
         raise
     except Image.DecompressionBombError as error:
         raise UnreadablePhoto(f"refused: {error}") from error
-    except Exception as error:  # on hostile bytes Pillow's decoders raise nearly anything; Ctrl-C is not among it
+    except (
+        Exception
+    ) as error:  # on hostile bytes Pillow's decoders raise nearly anything; Ctrl-C is not among it
         raise UnreadablePhoto(f"corrupt or truncated ({str(error) or type(error).__name__})") from error
 
 

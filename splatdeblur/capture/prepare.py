@@ -95,7 +95,11 @@ def prepare(
 def _fingerprint(input: Path, listing: Listing, settings: tuple) -> str:
     files = [*listing.photos]
     if listing.known_poses is not None:
-        files += [listing.known_poses] if listing.known_poses.is_file() else sorted(listing.known_poses.glob("*.*"))
+        files += (
+            [listing.known_poses]
+            if listing.known_poses.is_file()
+            else sorted(listing.known_poses.glob("*.*"))
+        )
     facts = [(str(f), s.st_size, s.st_mtime_ns) for f in files for s in [f.stat()]]
     raw = json.dumps([FORMAT_VERSION, str(input.resolve()), facts, settings, listing.skipped])
     return hashlib.sha256(raw.encode()).hexdigest()[:16]
@@ -119,7 +123,9 @@ def _fresh_images(run: Run) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".images."))
     try:
         yield folder
-        run.capture.unlink(missing_ok=True)  # from here until capture.json is written, the run counts as unprepared
+        run.capture.unlink(
+            missing_ok=True
+        )  # from here until capture.json is written, the run counts as unprepared
         if run.images.exists():
             shutil.rmtree(run.images)
         folder.chmod(0o755)
@@ -135,7 +141,9 @@ def _unique_stems(photos: Iterable[Path], root: Path) -> list[str]:
     stems, taken = [], set()
     for path in paths:
         stem = path.stem if counts[path.stem.lower()] == 1 else "_".join((*path.with_suffix("").parts,))
-        stem = re.sub(r"[^\w.()+-]+", "_", stem).lstrip(".") or "photo"  # COLMAP's lists end a name at a space
+        stem = (
+            re.sub(r"[^\w.()+-]+", "_", stem).lstrip(".") or "photo"
+        )  # COLMAP's lists end a name at a space
         candidate, number = stem, 2
         while candidate.lower() in taken:  # such as a.jpg beside a.png
             candidate, number = f"{stem}_{number}", number + 1
@@ -172,7 +180,9 @@ def _leave_out_odd_sizes(headers: dict[Path, PhotoHeader], skipped: dict[str, st
         )
     for path in odd:
         header = headers.pop(path)
-        skipped[path.name] = f"its size {header.width}x{header.height} differs from the others' {size[0]}x{size[1]}"
+        skipped[path.name] = (
+            f"its size {header.width}x{header.height} differs from the others' {size[0]}x{size[1]}"
+        )
     return size
 
 
@@ -220,7 +230,9 @@ def _store_video(input: Path, folder: Path, max_size: int, max_frames: int, repo
             size = reduced_size(*image.size, max_size)
         # The video's own compression took more than this JPEG takes.
         name = f"{len(frames):05d}.jpg"
-        save_picture(image if image.size == size else image.resize(size, Image.Resampling.LANCZOS), folder / name)
+        save_picture(
+            image if image.size == size else image.resize(size, Image.Resampling.LANCZOS), folder / name
+        )
         frames.append(Frame(name=name, source=f"{input} at {time_s:.2f} s", time_s=time_s))
     _require_enough(len(frames), input, Listing(()), {})
     report(1.0, f"{len(frames)} frames")

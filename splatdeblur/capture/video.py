@@ -53,7 +53,9 @@ def read_video(path: Path, *, max_frames: int) -> Iterator[tuple[float, float, I
                 if count >= max_frames:
                     return
     except av.error.FFmpegError as error:
-        raise CaptureError(f"{path} cannot be decoded as video ({error}); convert it to MP4 (H.264) first") from error
+        raise CaptureError(
+            f"{path} cannot be decoded as video ({error}); convert it to MP4 (H.264) first"
+        ) from error
 
 
 def _upright(image: Image.Image, rotation_deg: int) -> Image.Image:

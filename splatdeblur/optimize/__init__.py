@@ -1,1 +1,7 @@
-""""""
+"""Scene and exposures, fitted together to the photos."""
+
+from .initial import initial_scene
+from .photos import PhotoSet
+from .trainer import TrainConfig, Trainer, TrainEvent
+
+__all__ = ["PhotoSet", "TrainConfig", "TrainEvent", "Trainer", "initial_scene"]

@@ -54,6 +54,8 @@ class Attempt:
         reason: why it may help where the rung before did not.
         features, mapping: the settings.
         continues: starts from the best model so far, if it has the same features, and only adds to it.
+        joins: adds single photos to the best model so far, whose cameras stay as they are, if that holds most photos;
+            only where it does not, a model of all photos is made with these features.
         below: tried only if a smaller fraction of the photos than this is registered so far.
     """
 
@@ -62,6 +64,7 @@ class Attempt:
     features: Features
     mapping: Mapping
     continues: bool = False
+    joins: bool = False
     below: float = 1.0
 
 
@@ -77,13 +80,19 @@ PATIENT = Mapping(
 )
 
 LADDER: tuple[Attempt, ...] = (
-    Attempt("plain", "COLMAP's own settings: the most exact on photos that are sharp enough", Features(), Mapping()),
+    Attempt(
+        "plain",
+        "COLMAP's own settings: the most exact on photos that are sharp enough",
+        Features(),
+        Mapping(),
+    ),
     Attempt("patient", "blurry photos join with fewer matches", Features(), PATIENT, continues=True),
     Attempt(
         "shaped",
         "features that follow the smear, in fainter contrast, matched twice",
-        Features(max_count=4096, peak_threshold=0.002, follows_shape=True, is_guided=True),
+        Features(max_photo_px=800, max_count=4096, peak_threshold=0.002, follows_shape=True, is_guided=True),
         PATIENT,
+        joins=True,
     ),
     Attempt(
         "faint",

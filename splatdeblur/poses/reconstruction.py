@@ -76,7 +76,13 @@ class Posed:
     def straightened(self) -> Reconstruction:
         """The reconstruction of the undistorted photos."""
         return Reconstruction(
-            self.names, self.cameras(), self.points, self.colors, self.missing, self.reprojection_px, self.attempts
+            self.names,
+            self.cameras(),
+            self.points,
+            self.colors,
+            self.missing,
+            self.reprojection_px,
+            self.attempts,
         )
 
 
@@ -128,7 +134,9 @@ def photo_path(run: Run, name: str) -> Path:
 
 
 def _undistorted_path(folder: Path, name: str) -> Path:
-    return folder / (name if name.lower().endswith(".png") else f"{name}.png")  # lossless whatever the photo was
+    return folder / (
+        name if name.lower().endswith(".png") else f"{name}.png"
+    )  # lossless whatever the photo was
 
 
 def save_posed(
@@ -166,7 +174,11 @@ def save_posed(
 
 
 def _write_undistorted(
-    posed: Posed, cameras: Cameras, photos: Path, folder: Path, on_progress: Callable[[float | None, str], None]
+    posed: Posed,
+    cameras: Cameras,
+    photos: Path,
+    folder: Path,
+    on_progress: Callable[[float | None, str], None],
 ) -> None:
     folder.mkdir()
     for index, (name, lens) in enumerate(zip(posed.names, posed.lenses, strict=True)):
@@ -199,7 +211,10 @@ def load_reconstruction(run: Run) -> Reconstruction:
         rows = [posed.names.index(name) for name in facts["registered"]]
         lenses: Sequence[pycolmap.Camera] = [posed.lenses[row] for row in rows]
         cameras = Cameras(
-            posed.viewmats[rows], torch.stack([intrinsics(c) for c in lenses]), lenses[0].width, lenses[0].height
+            posed.viewmats[rows],
+            torch.stack([intrinsics(c) for c in lenses]),
+            lenses[0].width,
+            lenses[0].height,
         )
         return Reconstruction(
             tuple(facts["registered"]),
@@ -211,4 +226,6 @@ def load_reconstruction(run: Run) -> Reconstruction:
             tuple(facts["attempts"]),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error
+        raise PoseError(
+            f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again"
+        ) from error

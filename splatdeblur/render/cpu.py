@@ -134,5 +134,6 @@ class CpuRasterizer:
         info = ProjectionInfo(means2d=means2d, radii=radii, width=cameras.width, height=cameras.height)
         if burst is None:
             return Render(rgb=rgb, alpha=alpha, depth=depth, info=info)
+        subframes = rgb
         rgb, alpha, depth = average_burst(rgb, alpha, depth, burst)
-        return Render(rgb=rgb, alpha=alpha, depth=depth, info=info, is_linear=burst.is_linear)
+        return Render(rgb, alpha, depth, info, is_linear=burst.is_linear, subframes=subframes)

@@ -81,12 +81,11 @@ class GsplatRasterizer:
         degree = scene.sh_degree if options.sh_degree is None else min(options.sh_degree, scene.sh_degree)
         colors = self._colors(means, sh, cameras, degree, (splats.radii > 0).all(-1))
         rgb, alpha, depth = self._draw(splats, colors, cameras, options)
-        if burst is not None:
-            rgb, alpha, depth = average_burst(
-                rgb, alpha, depth, replace(burst, weights=burst.weights.to(rgb))
-            )
         info = ProjectionInfo(splats.means2d, splats.radii, cameras.width, cameras.height)
-        return Render(rgb, alpha, depth, info, is_linear=burst is not None and burst.is_linear)
+        if burst is None:
+            return Render(rgb, alpha, depth, info)
+        averages = average_burst(rgb, alpha, depth, replace(burst, weights=burst.weights.to(rgb)))
+        return Render(*averages, info, is_linear=burst.is_linear, subframes=rgb)
 
     def _project(
         self,

@@ -85,6 +85,7 @@ class Render:
         alpha: opacity along each ray, in [0, 1].
         depth: expected z-depth, sum(w z) / sum(w), in world units; 0 where nothing is drawn.
         is_linear: whether `rgb` is linear light.
+        subframes: of a burst, the sRGB-encoded pictures that were averaged.
     """
 
     rgb: Float[Tensor, "picture height width 3"]
@@ -92,6 +93,7 @@ class Render:
     depth: Float[Tensor, "picture height width"]
     info: ProjectionInfo
     is_linear: bool = False
+    subframes: Float[Tensor, "subframe height width 3"] | None = None
 
 
 @runtime_checkable

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ..geometry import Cameras, matrix_from_quat
 from ..scene import Gaussians
+from . import rasterizer
 from .rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN, Burst, ProjectionInfo, Render, RenderOptions
-from .rasterizer import average_burst as average
 
 TILE_PX = 16  # pixels are blended in squares of this size, so that no array holds pixels x Gaussians
 
@@ -43,10 +43,11 @@ class ReferenceRasterizer:
         background = torch.tensor(options.background, dtype=self.dtype, device=self.device)
         pictures = [_draw(splats, i, background, cameras.width, cameras.height) for i in range(len(cameras))]
         rgb, alpha, depth = (torch.stack(parts) for parts in zip(*pictures, strict=True))
-        if burst is not None:
-            rgb, alpha, depth = average(rgb, alpha, depth, replace(burst, weights=burst.weights.to(rgb)))
         info = ProjectionInfo(splats.means2d, splats.radii, cameras.width, cameras.height)
-        return Render(rgb, alpha, depth, info, is_linear=burst is not None and burst.is_linear)
+        if burst is None:
+            return Render(rgb, alpha, depth, info)
+        averages = rasterizer.average_burst(rgb, alpha, depth, replace(burst, weights=burst.weights.to(rgb)))
+        return Render(*averages, info, is_linear=burst.is_linear, subframes=rgb)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,192 @@
+"""The command line: each command is a call, and the only place that prints."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+# Before torch and numba make their thread pools: two pools whose idle workers spin would slow each other down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from . import __version__, pipeline
+from .capture import Capture
+from .config import DEFAULT_PRESET, Config, load_preset, with_settings
+from .errors import SplatDeblurError
+from .optimize import TrainEvent
+from .result import Result, load_result
+from .run import Run
+
+console = Console(stderr=True, highlight=False)
+
+Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="photos, a video, or a folder with known poses")]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run folder")]
+Out = Annotated[Path, tyro.conf.arg(help="where to write")]
+Preset = Annotated[str, tyro.conf.arg(help="named settings, or a YAML file of one's own")]
+Downscale = Annotated[float, tyro.conf.arg(help="train on photos reduced by this factor; 0 chooses")]
+Steps = Annotated[int | None, tyro.conf.arg(help="training steps; the preset says how many otherwise")]
+Seed = Annotated[int, tyro.conf.arg(help="of every random choice")]
+Device = Annotated[str, tyro.conf.arg(help="auto, cpu or cuda")]
+TimeLimit = Annotated[float, tyro.conf.arg(help="seconds of training; schedules are squeezed to end by then; 0: none")]
+Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", help="any setting, as train.loss.dssim=0.3")]
+
+
+def _config(
+    preset: str = DEFAULT_PRESET,
+    downscale: float = 0,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    time_limit: float = 0,
+    settings: tuple[str, ...] = (),
+) -> Config:
+    config = load_preset(preset)
+    train = replace(config.train, seed=seed, steps=steps or config.train.steps)
+    train = replace(train, time_limit=time_limit or train.time_limit)
+    config = replace(config, downscale=downscale or config.downscale, device=device, train=train)
+    return with_settings(config, settings)
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Callable[[float | None, str], None], Callable[[TrainEvent], None]]]:
+    """A progress bar, fed by stages with a fraction and a message, or by training events."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task("", total=1.0)
+        said = [""]
+
+        def show(fraction: float | None, message: str) -> None:
+            progress.update(task, completed=fraction, total=None if fraction is None else 1.0, description=message)
+            kind = message.rstrip("0123456789 of/.")
+            if not console.is_terminal and kind != said[0]:  # a log file gets a line for each new kind of work
+                said[0] = kind
+                console.print(message)
+
+        def show_event(event: TrainEvent) -> None:
+            left = f"{event.seconds_left / 60:.1f} min left"
+            line = f"step {event.step}, {event.num_gaussians} Gaussians, photos at {event.psnr:.1f} dB, {left}"
+            progress.update(task, completed=event.progress, total=1.0, description=line)
+            if event.note or (not console.is_terminal and event.step % 500 == 0):
+                console.print(event.note or line)
+
+        yield show, show_event
+
+
+def prepare(input: Input, *, out: Out, downscale: Downscale = 0, preset: Preset = DEFAULT_PRESET, set: Settings = ()):
+    """Photos or a video into a run folder."""
+    with _bar() as (show, _):
+        capture = pipeline.prepare(input, Run(out), _config(preset, downscale, settings=set), show)
+    _tell_capture(capture)
+
+
+def pose(run: RunFolder, *, seed: Seed = 0, preset: Preset = DEFAULT_PRESET, set: Settings = ()):
+    """Camera poses of a run's photos."""
+    with _bar() as (show, _):
+        found = pipeline.pose(Run(run), _config(preset, seed=seed, settings=set), show)
+    console.print(f"{len(found.names)} photos have a pose, {len(found.missing)} have none: {run / 'poses/poses.json'}")
+
+
+def train(
+    run: RunFolder, *, preset: Preset = DEFAULT_PRESET, downscale: Downscale = 0, steps: Steps = None,
+    seed: Seed = 0, device: Device = "auto", time_limit: TimeLimit = 0, set: Settings = (),
+):  # fmt: skip
+    """A sharp scene from a run's photos and poses; continues where it was interrupted."""
+    with _bar() as (_, show_event):
+        result = pipeline.train(
+            Run(run), _config(preset, downscale, steps, seed, device, time_limit, set), show_event
+        )
+    _tell_result(result)
+
+
+def reconstruct(
+    input: Input, *, out: Out, preset: Preset = DEFAULT_PRESET, downscale: Downscale = 0, steps: Steps = None,
+    seed: Seed = 0, device: Device = "auto", time_limit: TimeLimit = 0, set: Settings = (),
+):  # fmt: skip
+    """Everything: prepare, pose and train."""
+    config = _config(preset, downscale, steps, seed, device, time_limit, set)
+    with _bar() as (show, show_event):
+        result = pipeline.reconstruct(input, Run(out), config, show, show_event)
+    _tell_capture(Capture.load(result.run.capture))
+    _tell_result(result)
+
+
+def evaluate(run: RunFolder, *, reference: Annotated[Path, tyro.conf.arg(help="folder with the truth")]):
+    """Scores of a run against the truth, where there is one."""
+    with _bar() as (show, _):
+        scores = pipeline.evaluate(Run(run), reference, None, lambda message, fraction: show(fraction, message))
+    novel = scores.novel_view
+    if novel:
+        console.print(
+            f"held-out views: PSNR {novel.aligned.psnr.mean:.2f} dB, SSIM {novel.aligned.ssim.mean:.3f} "
+            f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB)"
+        )
+    for part, reason in scores.missing.items():
+        console.print(f"no {part}: {reason}")
+    console.print(f"scores: {run / 'scores.json'}; pictures: {run / 'evaluation'}")
+
+
+def render(
+    run: RunFolder, *, out: Out, device: Device = "auto",
+    cameras: Annotated[Path | None, tyro.conf.arg(help="a transforms.json")] = None,
+    path: Annotated[str | None, tyro.conf.arg(help="inputs, through or orbit")] = None,
+):  # fmt: skip
+    """Sharp pictures of a trained scene."""
+    result = load_result(Run(run), device)
+    names, views = result.views(cameras, path)
+    with _bar() as (show, _):
+        result.render(names, views, out, lambda fraction, message: show(fraction, message))
+    console.print(f"{len(names)} pictures of {views.width}x{views.height}: {out}")
+
+
+def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] = "ply", out: Out):
+    """A trained scene as a file for other programs."""
+    pipeline.export(Run(run), format, out)
+    console.print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _tell_capture(capture: Capture) -> None:
+    for name, reason in capture.skipped.items():
+        console.print(f"left out {name}: {reason}")
+    console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
+
+
+def _tell_result(result: Result) -> None:
+    for name, reason in pipeline.load_reconstruction(result.run).missing.items():
+        console.print(f"no pose for {name}: {reason}")
+    console.print(f"{len(result.scene)} Gaussians from {len(result.names)} photos: {result.run.checkpoint}")
+    console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
+
+
+COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export)}
+
+
+def main() -> None:
+    """Entry point: errors of the user's world are one sentence, interruption is no error."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"splatdeblur {__version__}")
+        return
+    logging.basicConfig(level=logging.WARNING, handlers=[RichHandler(console=console, show_time=False, show_path=False)])
+    logging.getLogger("splatdeblur").setLevel(logging.INFO)
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="splatdeblur", description=__doc__)
+    except SplatDeblurError as error:
+        console.print(f"[bold red]error:[/] {error}", markup=True, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        console.print(f"error: {error}. Nothing that was finished before is lost", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was done is saved, and the same command continues")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

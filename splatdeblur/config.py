@@ -1,0 +1,193 @@
+"""The settings of a run: one tree of frozen dataclasses, presets as differences from it, strict YAML in and out."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import yaml
+
+from .errors import ConfigError
+from .optimize import TrainConfig
+
+DEFAULT_PRESET = "auto"
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Photos and videos in.
+
+    Attributes:
+        max_size: longer photos are reduced to this many px; poses are found at this size.
+        max_frames: at most so many frames of a video, evenly spaced.
+    """
+
+    max_size: int = 1600
+    max_frames: int = 150
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """Structure from motion.
+
+    Attributes:
+        time_limit: seconds after which no new attempt is made; 0 for no limit.
+    """
+
+    time_limit: float = 420.0
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Scores.
+
+    Attributes:
+        refine_steps: steps spent on each held-out view's pose with the scene frozen.
+    """
+
+    refine_steps: int = 200
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run does.
+
+    Attributes:
+        preset: where these settings started from.
+        downscale: training reads the photos reduced by this factor; 0 picks one that gives about 400 px of width.
+        device: where to render: auto, cpu or cuda.
+        checkpoint_every: seconds between two checkpoints.
+    """
+
+    preset: str = DEFAULT_PRESET
+    downscale: float = 0.0
+    device: str = "auto"
+    checkpoint_every: float = 60.0
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def plain(value: Any) -> Any:
+    """A config as nested dicts, lists and scalars; a member of a union says its `type`."""
+    if is_dataclass(value):
+        content = {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {"type": type(value).__name__, **content}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f"; there are {', '.join(known)}"
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def merged(current: Any, changes: Any, kind: Any, where: str) -> Any:
+    """`current` with `changes` (plain values) applied, checked against the type `kind`.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type; `where` names the place.
+    """
+    choices = [k for k in _options(kind) if is_dataclass(k)]
+    if choices:
+        if not isinstance(changes, dict):
+            raise ConfigError(f"{where} is {changes!r}; it needs keys: {', '.join(f.name for f in fields(choices[0]))}")
+        changes = dict(changes)
+        name = changes.pop("type", type(current).__name__)
+        known = {c.__name__: c for c in choices}
+        if name not in known:
+            raise ConfigError(f'{where}.type is "{name}"{_suggest(str(name), list(known))}')
+        cls = known[name]
+        base = current if isinstance(current, cls) else cls()
+        hints = typing.get_type_hints(cls)
+        names = [f.name for f in fields(cls)]
+        for key in changes:
+            if key not in names:
+                raise ConfigError(f'{where}.{key} does not exist{_suggest(key, names)}')
+        new = {key: merged(getattr(base, key), v, hints[key], f"{where}.{key}") for key, v in changes.items()}
+        return dataclasses.replace(base, **new)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(changes, (list, tuple)):
+            raise ConfigError(f"{where} is {changes!r}; it needs a list")
+        inner = typing.get_args(kind)
+        variadic = len(inner) == 2 and inner[1] is Ellipsis
+        if not variadic and len(changes) != len(inner):
+            raise ConfigError(f"{where} has {len(changes)} values; it needs {len(inner)}")
+        kinds = [inner[0]] * len(changes) if variadic else inner
+        return tuple(merged(None, v, k, f"{where}[{i}]") for i, (v, k) in enumerate(zip(changes, kinds, strict=True)))
+    if typing.get_origin(kind) is Literal:
+        allowed = typing.get_args(kind)
+        if changes not in allowed:
+            raise ConfigError(f'{where} is "{changes}"{_suggest(str(changes), [str(a) for a in allowed])}')
+        return changes
+    if kind is float and isinstance(changes, (int, float, str)) and not isinstance(changes, bool):
+        try:
+            return float(changes)  # YAML reads 1e-3 as a string
+        except ValueError:
+            pass
+    elif isinstance(changes, kind) and not (kind is int and isinstance(changes, bool)):
+        return changes
+    raise ConfigError(f"{where} is {changes!r}; it needs a value of type {kind.__name__}")
+
+
+def _preset_folder() -> Path:
+    inside = Path(str(files("splatdeblur"))) / "configs"  # in an installed package
+    return inside if inside.is_dir() else inside.parent.parent / "configs"
+
+
+def presets() -> list[str]:
+    """Names of the presets that come along."""
+    return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
+
+
+def load_preset(name: str) -> Config:
+    """The defaults with a preset's differences.
+
+    Args:
+        name: of a preset that comes along, or a path of a YAML file.
+    Raises:
+        ConfigError: no such preset, or it does not fit this program.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _preset_folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f'no preset "{name}"{_suggest(name, presets())}')
+    try:
+        changes = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    return dataclasses.replace(merged(Config(), changes, Config, path.stem), preset=name)
+
+
+def with_settings(config: Config, assignments: tuple[str, ...]) -> Config:
+    """Applies `key.key=value` assignments, values in YAML.
+
+    Raises:
+        ConfigError: the key does not exist or the value does not fit.
+    """
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f'--set "{assignment}" needs the form key.key=value')
+        changes: Any = yaml.safe_load(value)
+        for key in reversed(path.split(".")):
+            changes = {key: changes}
+        config = merged(config, changes, Config, "config")
+    return config
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes the resolved settings as YAML."""
+    path.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+
+
+def config_from_plain(content: dict[str, Any]) -> Config:
+    """The inverse of `plain`."""
+    return merged(Config(), content, Config, "config")

@@ -1,0 +1,88 @@
+"""An exposure is a function that is handed a renderer and a frame number and returns the photograph."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..render import Burst, Render
+from .motion import Motion, MotionModel
+from .shutter import Shutter, ShutterTimes
+from .tone import Tone, ToneCurve
+
+RenderFn = Callable[[Tensor, Burst | None], Render]
+"""Draws the scene from view matrices [S, 4, 4], averaged if a Burst says how."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A predicted photo.
+
+    Attributes:
+        srgb: display values, not clipped.
+        render: what it was made from.
+    """
+
+    srgb: Float[Tensor, "height width 3"]
+    render: Render
+
+
+class Exposure(nn.Module):
+    """photo = tone(weighted mean over the shutter of decode(render(viewmats))); light is added in linear RGB."""
+
+    def __init__(
+        self,
+        viewmats: Float[Tensor, "frame 4 4"],
+        depths: Float[Tensor, "frame"],
+        *,
+        motion: MotionModel,
+        shutter: Shutter,
+        tone: Tone,
+        noise: float = 3e-4,
+        generator: torch.Generator,
+    ) -> None:
+        """For photos with mid-exposure poses `viewmats` and the scene at about z-depth `depths`.
+
+        `noise` is the std of the initial control points in radians: zero would be a saddle, as a path and its
+        reverse give the same photo.
+        """
+        super().__init__()
+        self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
+        self.shutter = ShutterTimes(shutter, len(viewmats))
+        self.tone = ToneCurve(tone, len(viewmats))
+
+    @property
+    def has_motion(self) -> bool:
+        return self.motion.model.controls > 0
+
+    def forward(self, render: RenderFn, frame: int, num_subframes: int) -> Photo:
+        """Photo `frame`, averaged from `num_subframes` renders made in one call."""
+        settings = self.shutter.shutter
+        viewmats = self.motion(frame, self.shutter.render_times(frame, num_subframes))
+        burst = None
+        if self.has_motion:
+            slices = None
+            if settings.is_thick:
+                edges = self.motion(frame, self.shutter.slice_edges(frame, num_subframes))
+                slices = torch.stack([edges[:-1], edges[1:]], dim=1)
+            weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
+            burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
+        drawn = render(viewmats, burst)
+        return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear), render=drawn)
+
+    def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
+        """The pose of photo `frame` at one instant of its exposure."""
+        return self.motion(frame, self.motion.units.new_tensor([time]))[0]
+
+    def subframe_counts(self, focal_px: float) -> list[int]:
+        """How many sub-frames each photo needs by now, from the length of its blur path."""
+        settings = self.shutter.shutter
+        if not self.has_motion:
+            return [1] * len(self.motion.poses)
+        if settings.spacing_px == 0:
+            return [settings.max_subframes] * len(self.motion.poses)
+        paths = self.motion.path_px(focal_px).tolist()
+        return [min(max(1, ceil(path / settings.spacing_px)), settings.max_subframes) for path in paths]

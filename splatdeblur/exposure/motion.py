@@ -1,0 +1,141 @@
+"""Where the camera was while the shutter was open: one curve per photo, as a small delta on the photo's pose.
+
+A curve is `sum_j basis_j(u) p_j` in the tangent space of SE(3) at the pose, anchored so that its middle, u = 0.5,
+is the pose itself; the pose has a correction of its own. Deltas never meet the singularity of the logarithm at pi,
+which absolute curves do. Control points count translation in units of the scene's depth before the camera, so that
+translation and rotation of equal size move the picture by equally many pixels, and share a learning rate.
+"""
+
+from dataclasses import dataclass
+from math import comb
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..geometry import exp
+
+
+def bernstein(times: Float[Tensor, "time"], order: int) -> Float[Tensor, "time control"]:
+    """Bernstein polynomials: a Bezier curve is their sum weighted by its control points."""
+    u = times[:, None]
+    j = torch.arange(order + 1, dtype=times.dtype, device=times.device)
+    binomials = times.new_tensor([comb(order, k) for k in range(order + 1)])
+    return binomials * u**j * (1 - u) ** (order - j)
+
+
+def uniform_cubic_spline(times: Float[Tensor, "time"]) -> Float[Tensor, "time 4"]:
+    """The four blending functions of one segment of a uniform cubic B-spline."""
+    u = times
+    return torch.stack(
+        [
+            1 / 6 - u / 2 + u**2 / 2 - u**3 / 6,
+            2 / 3 - u**2 + u**3 / 2,
+            1 / 6 + u / 2 + u**2 / 2 - u**3 / 2,
+            u**3 / 6,
+        ],
+        dim=-1,
+    )
+
+
+@dataclass(frozen=True)
+class Static:
+    """The camera stood still: photos are sharp, or their blur is not explained."""
+
+    controls: ClassVar[int] = 0
+
+    def basis(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time control"]:
+        return times.new_zeros(len(times), 0)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Constant velocity, from one end pose to the other (BAD-Gaussians' first model)."""
+
+    controls: ClassVar[int] = 2
+
+    def basis(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time control"]:
+        return bernstein(times, 1)
+
+
+@dataclass(frozen=True)
+class CubicSpline:
+    """One segment of a uniform cubic B-spline with four knots (BAD-Gaussians' second model)."""
+
+    controls: ClassVar[int] = 4
+
+    def basis(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time control"]:
+        return uniform_cubic_spline(times)
+
+
+@dataclass(frozen=True)
+class Bezier:
+    """A Bezier curve (DeblurGS's model).
+
+    Attributes:
+        order: polynomial order, 1 or more; it has one control point more than that.
+    """
+
+    order: int = 9
+
+    @property
+    def controls(self) -> int:
+        return self.order + 1
+
+    def basis(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time control"]:
+        return bernstein(times, self.order)
+
+
+MotionModel = Static | Linear | CubicSpline | Bezier
+
+
+class Motion(nn.Module):
+    """The curves of all photos.
+
+    Parameters, one tensor per photo so that an optimizer moves only the photo at hand, in radians and scene depths:
+        control_points: [control, 6] each.
+        pose_deltas: [6] each, corrections of the poses themselves.
+    """
+
+    def __init__(
+        self,
+        model: MotionModel,
+        viewmats: Float[Tensor, "frame 4 4"],
+        depths: Float[Tensor, "frame"],
+        *,
+        noise: float,
+        generator: torch.Generator,
+    ) -> None:
+        """`depths`: typical z-depth of the scene in each photo; `noise`: std of the initial control points."""
+        super().__init__()
+        self.model = model
+        noises = noise * torch.randn((len(viewmats), model.controls, 6), generator=generator).to(viewmats)
+        self.control_points = nn.ParameterList(nn.Parameter(points) for points in noises)
+        self.pose_deltas = nn.ParameterList(nn.Parameter(viewmats.new_zeros(6)) for _ in viewmats)
+        self.register_buffer("poses", viewmats.clone())
+        self.register_buffer("units", viewmats.new_ones(len(viewmats), 6))
+        self.units[:, :3] = depths[:, None]
+
+    def forward(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, "time 4 4"]:
+        """View matrices of photo `frame` at shutter times in [0, 1]."""
+        delta = self.pose_deltas[frame].expand(len(times), 6)
+        if self.model.controls:
+            basis = self.model.basis(times) - self.model.basis(times.new_tensor([0.5]))
+            delta = delta + basis @ self.control_points[frame]
+        return exp(delta * self.units[frame]) @ self.poses[frame]
+
+    def path_px(self, focal_px: float, num_times: int = 17) -> Float[Tensor, "frame"]:
+        """About how long each photo's blur is, in px: the path of a point at the scene's depth on the optical axis."""
+        if not self.model.controls:
+            return self.units.new_zeros(len(self.units))
+        controls = torch.stack([points.detach() for points in self.control_points])
+        times = torch.linspace(0, 1, num_times).to(controls)
+        curves = torch.einsum("tk,fkd->ftd", self.model.basis(times), controls)
+        x = curves[..., 0] + curves[..., 4]  # to the right by moving the world or by turning it about y
+        y = curves[..., 1] - curves[..., 3]
+        shift = torch.stack([x, y], dim=-1)
+        # Turning about the axis moves points off it, by the angle times their distance: half the focal length, say.
+        roll = 0.25 * curves[..., 5:6]
+        steps = torch.cat([shift, roll], dim=-1).diff(dim=1)
+        return focal_px * steps.norm(dim=-1).sum(-1)

@@ -1,0 +1,101 @@
+"""One file that holds a training: scene, exposures, optimizers, density control, random state, settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import FormatError
+from ..exposure import Exposure
+from ..geometry import Cameras
+from ..run import atomic_write
+from ..scene import Gaussians
+from .trainer import TrainConfig, Trainer
+
+VERSION = 1
+PARAMETERS = ("means", "quats", "scales", "opacities", "sh0", "shN")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A training at rest.
+
+    Attributes:
+        settings: the run's resolved configuration, plain values.
+        names: of the photos.
+        cameras: poses that training started from, at training size.
+        state: what `Trainer.state` gave.
+    """
+
+    settings: dict[str, Any]
+    names: tuple[str, ...]
+    cameras: Cameras
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return self.state["step"]
+
+    def scene(self) -> Gaussians:
+        """The Gaussians, on the CPU."""
+        raw = self.state["scene"]
+        sh = torch.cat([raw["sh0"], raw["shN"]], dim=1)
+        return Gaussians.from_raw(raw["means"], raw["quats"], raw["scales"], raw["opacities"], sh)
+
+    def exposure(self, config: TrainConfig) -> Exposure:
+        """The photos' exposures as learned."""
+        exposure = Exposure(
+            self.cameras.viewmats, self.cameras.viewmats.new_ones(len(self.names)),
+            motion=config.motion, shutter=config.shutter, tone=config.tone, generator=torch.Generator(),
+        )  # fmt: skip
+        exposure.load_state_dict(self.state["exposure"])
+        return exposure
+
+
+def save(trainer: Trainer, path: Path, settings: dict[str, Any]) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or closed to us; an older file at `path` is left as it was.
+    """
+    cameras = trainer.photos.cameras[-1].to("cpu")
+    content = {
+        "version": VERSION,
+        "settings": settings,
+        "names": list(trainer.photos.names),
+        "viewmats": cameras.viewmats, "Ks": cameras.Ks, "width": cameras.width, "height": cameras.height,
+        "state": trainer.state(),
+    }  # fmt: skip
+    with atomic_write(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's archive writer reports a full disk so
+            raise OSError(f"writing {path} failed: {error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint; no code from the file is run.
+
+    Raises:
+        FormatError: the file is cut short, of another version, or no checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler met
+        raise FormatError(
+            f"{path} is no checkpoint, or was cut short ({type(error).__name__}); "
+            "delete it and run `splatdeblur train` again, which starts from the poses"
+        ) from error
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        found = content.get("version") if isinstance(content, dict) else type(content).__name__
+        raise FormatError(f"{path} has version {found}, this program reads version {VERSION}; train again")
+    try:
+        cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"])
+        checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
+        lengths = {len(checkpoint.state["scene"][name]) for name in PARAMETERS}
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path} lacks {error}; train again") from error
+    if len(lengths) != 1:
+        raise FormatError(f"{path} holds Gaussians of different counts {sorted(lengths)}; train again")
+    return checkpoint

@@ -1,0 +1,59 @@
+"""Everything that changes during training, as pure functions of progress in [0, 1]."""
+
+from dataclasses import dataclass
+from math import exp, log
+
+
+def geometric(start: float, end: float, progress: float) -> float:
+    """From `start` to `end` at a constant rate per progress; both > 0."""
+    return exp((1 - progress) * log(start) + progress * log(end))
+
+
+def ramp(progress: float, start: float, end: float) -> float:
+    """0 before `start`, 1 after `end`, straight between."""
+    if end <= start:
+        return float(progress >= start)
+    return min(max((progress - start) / (end - start), 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Of Adam, per step; the scene's are 3DGS's. Positions are in units of the scene's scale.
+
+    Attributes:
+        means: start and end of the positions' geometric decay.
+        motion: start and end for the curves of motion, in radians and scene depths.
+        pose: start and end for the corrections of the poses.
+        camera_start: share of the training before which cameras rest, so that the scene can take shape.
+        camera_ramp: share of the training over which camera learning rates rise from 0.
+    """
+
+    means: tuple[float, float] = (1.6e-4, 1.6e-6)
+    quats: float = 1e-3
+    scales: float = 5e-3
+    opacities: float = 5e-2
+    sh0: float = 2.5e-3
+    shN: float = 1.25e-4
+    motion: tuple[float, float] = (1e-3, 1e-5)
+    pose: tuple[float, float] = (3e-4, 3e-6)
+    tone: float = 1e-3
+    times: float = 3e-3
+    camera_start: float = 0.03
+    camera_ramp: float = 0.02
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Coarse to fine: blur shrinks with the picture, and small pictures are quick.
+
+    Attributes:
+        levels: reduction of the photos in each stage, e.g. (4, 2, 1).
+        until: progress at which each stage but the last ends.
+    """
+
+    levels: tuple[int, ...] = (2, 1)
+    until: tuple[float, ...] = (0.2,)
+
+    def level(self, progress: float) -> int:
+        """Index of the stage at `progress`."""
+        return sum(progress >= end for end in self.until)

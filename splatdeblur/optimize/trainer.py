@@ -1,0 +1,310 @@
+"""The optimisation: one photo, one render call, one loss, one step."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf, isfinite, log10
+
+import torch
+from torch import Tensor
+
+from ..errors import TrainingError
+from ..exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Static, Tone
+from ..render import Burst, Rasterizer, Render, RenderOptions
+from ..scene import Gaussians
+from .density import MCMC, Default, DensityControl
+from .initial import scene_depths, scene_scale
+from .losses import Loss, photometric, scene_prior, temporal
+from .photos import PhotoSet
+from .schedules import LearningRates, Resolution, geometric, ramp
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
+RECOVERIES = 3
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides how a scene is trained.
+
+    Attributes:
+        steps: number of steps; one photo each.
+        seed: of every random choice.
+        time_limit: seconds of training after which schedules are squeezed to end; 0 for no limit.
+        sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
+        gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo, or per 30 pixels of all.
+        initial: share of them to start with.
+        is_antialiased: Mip-Splatting's opacity compensation.
+        random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
+        noise: std of the initial control points of motion, in radians.
+    """
+
+    steps: int = 6000
+    seed: int = 0
+    time_limit: float = 0.0
+    sh_degree: int = 1
+    gaussians: int = 0
+    initial: float = 0.4
+    is_antialiased: bool = False
+    random_background: bool = True
+    noise: float = 5e-4
+    motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
+    shutter: Shutter = field(default_factory=Shutter)
+    tone: Tone = field(default_factory=Tone)
+    density: Default | MCMC = field(default_factory=Default)
+    loss: Loss = field(default_factory=Loss)
+    rates: LearningRates = field(default_factory=LearningRates)
+    resolution: Resolution = field(default_factory=Resolution)
+
+    def budget(self, photos: int, pixels: int) -> int:
+        """Most Gaussians for so many photos of so many pixels each."""
+        return self.gaussians or max(1000, min(pixels, photos * pixels // 30))
+
+
+@dataclass(frozen=True)
+class TrainEvent:
+    """What a step did.
+
+    Attributes:
+        psnr: of the predicted blurry photo against the photo, in dB.
+        seconds: of training so far, earlier sessions included; seconds_left: an estimate.
+    """
+
+    step: int
+    progress: float
+    photo: str
+    loss: float
+    psnr: float
+    num_gaussians: int
+    num_subframes: int
+    seconds: float
+    seconds_left: float
+    note: str = ""
+
+
+class Trainer:
+    """Owns the scene, the exposures and their optimizers; knows nothing of files, screens or people."""
+
+    def __init__(self, photos: PhotoSet, scene: Gaussians, config: TrainConfig, rasterizer: Rasterizer) -> None:
+        self.config = config
+        self.rasterizer = rasterizer
+        device = rasterizer.device
+        self.photos = photos.to(device)
+        self.scene = scene.to(device)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        cameras = photos.cameras[-1]
+        depths = scene_depths(cameras, scene.means.detach())
+        self.scene_scale = scene_scale(cameras, depths)
+        self.exposure = Exposure(
+            cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
+            noise=config.noise, generator=self.generator,
+        ).to(device)  # fmt: skip
+        self.optimizers = self._make_optimizers()
+        self.density = DensityControl(
+            config.density,
+            budget=config.budget(len(photos), cameras.width * cameras.height),
+            scene_scale=self.scene_scale, steps=config.steps,
+        )  # fmt: skip
+        self.step_number = 0
+        self.seconds = 0.0
+        self.rate_factor = 1.0
+        self.recoveries = 0
+        self._queue: list[int] = []
+        self._smooth_loss, self._best_loss = inf, inf
+        self._subframes = [1] * len(photos)
+        self._snapshot: dict | None = None
+
+    def _make_optimizers(self) -> dict[str, torch.optim.Adam]:
+        groups = {name: [parameter] for name, parameter in self.scene.params.items()}
+        groups |= {
+            "motion": list(self.exposure.motion.control_points),
+            "pose": list(self.exposure.motion.pose_deltas),
+            "times": list(self.exposure.shutter.log_durations),
+            "tone": list(self.exposure.tone.log_gains),
+        }
+        fused = {name: name in self.scene.params for name in groups}
+        return {
+            name: torch.optim.Adam(parameters, lr=0.0, eps=1e-15, fused=fused[name])
+            for name, parameters in groups.items()
+            if any(p.numel() for p in parameters)
+        }
+
+    @property
+    def progress(self) -> float:
+        """Of the training, in [0, 1]: by steps, or by the clock where that is further."""
+        by_steps = self.step_number / self.config.steps
+        by_time = self.seconds / self.config.time_limit if self.config.time_limit else 0.0
+        return min(max(by_steps, by_time), 1.0)
+
+    def learning_rates(self, progress: float) -> dict[str, float]:
+        """Of every optimizer by name."""
+        rates = self.config.rates
+        wake = ramp(progress, rates.camera_start, rates.camera_start + rates.camera_ramp)
+        result = {name: getattr(rates, name) for name in ("quats", "scales", "opacities", "sh0", "shN")}
+        result["means"] = geometric(*rates.means, progress) * self.scene_scale
+        result["motion"] = geometric(*rates.motion, progress) * wake
+        result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
+        result["times"] = rates.times * wake
+        result["tone"] = rates.tone * wake
+        return {name: rate * self.rate_factor for name, rate in result.items()}
+
+    def _next_photo(self) -> int:
+        if not self._queue:
+            self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
+        return self._queue.pop()
+
+    def _render_fn(self, level: int, frame: int, progress: float):
+        camera = self.photos.cameras[level].at(frame)
+        degree = min(self.config.sh_degree, int(progress * 2 * (self.config.sh_degree + 1)))
+        background = (0.0, 0.0, 0.0)
+        if self.config.random_background:
+            background = tuple(torch.rand(3, generator=self.generator).tolist())
+        options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
+
+        def render(viewmats: Tensor, burst: Burst | None) -> Render:
+            return self.rasterizer.render(self.scene, camera.with_viewmats(viewmats), options=options, burst=burst)
+
+        return render
+
+    def step(self) -> TrainEvent:
+        """One photo seen and learned from.
+
+        Raises:
+            TrainingError: the scene has left the realm of numbers for the fourth time.
+        """
+        began = time.perf_counter()
+        progress = self.progress
+        level = self.config.resolution.level(progress)
+        frame = self._next_photo()
+        cameras = self.photos.cameras[level]
+        if self.step_number % len(self.photos) == 0:
+            self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
+        is_warm = progress >= self.config.rates.camera_start
+        num_subframes = self._subframes[frame] if is_warm else 1
+        photo = self.photos.pictures[level][frame]
+
+        predicted = self.exposure(self._render_fn(level, frame, progress), frame, num_subframes)
+        error = photometric(predicted.srgb, photo, self.config.loss.dssim)
+        loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
+        if self.config.loss.temporal and predicted.render.subframes is not None:
+            loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
+                predicted.render.subframes
+            )
+        if self.config.loss.pose_anchor:
+            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
+
+        note = ""
+        if self._is_lost(error.item()):
+            note = self._recover()
+        else:
+            self._learn(loss, predicted.render, progress)
+        self.step_number += 1
+        self.seconds += time.perf_counter() - began
+        with torch.no_grad():
+            mse = (predicted.srgb.clamp(0, 1) - photo).square().mean().item()
+        after = self.progress
+        return TrainEvent(
+            step=self.step_number, progress=after, photo=self.photos.names[frame], loss=loss.item(),
+            psnr=-10 * log10(max(mse, 1e-10)) if isfinite(mse) else 0.0, num_gaussians=len(self.scene),
+            num_subframes=num_subframes, seconds=self.seconds,
+            seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
+        )  # fmt: skip
+
+    def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
+        rates = self.learning_rates(progress)
+        for name, optimizer in self.optimizers.items():
+            optimizer.zero_grad(set_to_none=True)
+            optimizer.param_groups[0]["lr"] = rates[name]
+        self.density.before_backward(render)
+        loss.backward()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self.density.after_backward(
+            self.scene, self.optimizers, render, step=self.step_number, progress=progress,
+            means_lr=rates["means"], generator=self.generator,
+        )  # fmt: skip
+        if self.step_number % SNAPSHOT_EVERY == 0 and self._is_finite():
+            self._snapshot = self.state(is_copy=True)
+
+    def _is_finite(self) -> bool:
+        return all(p.isfinite().all() for p in self.scene.params.values())
+
+    def _is_lost(self, error: float) -> bool:
+        """Whether the loss is no number, or has grown far beyond the best it has been."""
+        if not isfinite(error):
+            return True
+        self._smooth_loss = error if self._smooth_loss == inf else 0.95 * self._smooth_loss + 0.05 * error
+        self._best_loss = min(self._best_loss, self._smooth_loss)
+        return self._smooth_loss > 5 * self._best_loss + 0.05
+
+    def _recover(self) -> str:
+        """Back to the last good state, with half the learning rates."""
+        self.recoveries += 1
+        if self._snapshot is None or self.recoveries > RECOVERIES:
+            raise TrainingError(
+                f"the loss became {self._smooth_loss:.3g} at step {self.step_number} (best {self._best_loss:.3g}) and "
+                f"{self.recoveries - 1} restarts from a good state did not help. Check the poses (`evaluate`, or the "
+                "pictures in evaluation/), or lower --train.rates.motion and --train.rates.pose"
+            )
+        step, seconds, recoveries = self.step_number, self.seconds, self.recoveries
+        self.load_state(self._snapshot)
+        self.step_number, self.seconds, self.recoveries = step, seconds, recoveries
+        self.rate_factor *= 0.5
+        self._smooth_loss = inf
+        note = f"the loss exploded at step {step}; back to the last good state, with half the learning rates"
+        logger.warning(note)
+        return note
+
+    def run(self) -> Iterator[TrainEvent]:
+        """Steps until the end, whichever of steps and time limit comes first."""
+        while self.progress < 1:
+            yield self.step()
+
+    def state(self, *, is_copy: bool = False) -> dict:
+        """Everything that the rest of the training depends on, as tensors, numbers, strings, lists and dicts."""
+
+        def keep(value):
+            if isinstance(value, Tensor):
+                return value.detach().clone() if is_copy else value.detach()
+            if isinstance(value, dict):
+                return {k: keep(v) for k, v in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [keep(v) for v in value]
+            return value
+
+        return {
+            "step": self.step_number,
+            "seconds": self.seconds,
+            "rate_factor": self.rate_factor,
+            "recoveries": self.recoveries,
+            "queue": list(self._queue),
+            "subframes": list(self._subframes),
+            "losses": [self._smooth_loss, self._best_loss],
+            "names": list(self.photos.names),
+            "generator": self.generator.get_state(),
+            "scene": keep(dict(self.scene.params.items())),
+            "exposure": keep(dict(self.exposure.state_dict())),
+            "optimizers": {name: keep(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
+            "density": keep(self.density.state),
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Continues from `state()`, bit for bit on a CPU."""
+        device = self.rasterizer.device
+        for name, value in state["scene"].items():
+            self.scene.params[name] = torch.nn.Parameter(value.detach().clone().to(device))
+        self.exposure.load_state_dict(state["exposure"])
+        self.optimizers = self._make_optimizers()
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.density.state = {
+            k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()
+        }
+        self.generator.set_state(state["generator"].cpu())
+        self._queue = list(state["queue"])
+        self._subframes = list(state["subframes"])
+        self._smooth_loss, self._best_loss = state["losses"]
+        self.step_number, self.seconds = state["step"], state["seconds"]
+        self.rate_factor, self.recoveries = state["rate_factor"], state["recoveries"]

@@ -1,0 +1,137 @@
+"""The whole story: photos in, a sharp scene out. Each stage is a function from files to files in a run folder."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from . import capture, poses
+from .capture import Capture
+from .capture.pixels import read_photo, reduced_size
+from .config import Config, config_from_plain, plain, save_config
+from .errors import ConfigError, FormatError
+from .evaluate import Scores
+from .optimize import PhotoSet, Trainer, TrainEvent, initial_scene
+from .optimize import checkpoint as checkpoints
+from .poses.reconstruction import load_reconstruction, photo_path
+from .render import best_available
+from .result import Result, load_result
+from .run import Run
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float | None, str], None]
+TARGET_WIDTH_PX = 400  # what downscale 0 aims at
+LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
+
+
+def reconstruct(input: Path, run: Run, config: Config, on_progress: Progress, on_event: Callable[[TrainEvent], None]):
+    """All stages, one after the other; stages that are done already are not done again."""
+    prepare(input, run, config, on_progress)
+    pose(run, config, on_progress)
+    return train(run, config, on_event)
+
+
+def prepare(input: Path, run: Run, config: Config, on_progress: Progress) -> Capture:
+    """Photos or a video to `images/` and `capture.json`."""
+    limits = config.prepare
+    return capture.prepare(
+        input, run, downscale=config.downscale or 1.0, max_size=limits.max_size, max_frames=limits.max_frames,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstruction:
+    """`images/` to `poses/`: imported where they came along, else found by COLMAP."""
+    shots = Capture.load(run.require(run.capture, "prepare"))
+    limit = config.pose.time_limit or None
+    return poses.find_poses(run, shots, seed=config.train.seed, time_limit_s=limit, on_progress=on_progress)
+
+
+def make_trainer(run: Run, config: Config) -> Trainer:
+    """A trainer at its first step, from the photos and poses of a run."""
+    reconstruction = load_reconstruction(run)
+    downscale = downscale_of(run, config)
+    pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in reconstruction.names])
+    full = reconstruction.cameras.to(dtype=torch.float32)
+    cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels)
+    budget = config.train.budget(len(photos), cameras.width * cameras.height)
+    scene = initial_scene(
+        cameras, reconstruction.points.float(), reconstruction.colors.float(),
+        count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
+        generator=torch.Generator().manual_seed(config.train.seed),
+    )  # fmt: skip
+    return Trainer(photos, scene, config.train, best_available(config.device))
+
+
+def downscale_of(run: Run, config: Config) -> float:
+    """By how much training reduces the photos: as set, else as prepared, else to about 400 px."""
+    shots = Capture.load(run.require(run.capture, "prepare"))
+    if config.downscale:
+        return config.downscale
+    return shots.downscale if shots.downscale != 1 else max(1.0, min(shots.width, shots.height) / TARGET_WIDTH_PX)
+
+
+def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> Result:
+    """`images/` and `poses/` to `checkpoints/latest.pt`; continues where an earlier training with the same settings
+    stopped. Saves on interruption, and every so often."""
+    run.require(run.poses / "poses.json", "pose")
+    trainer = make_trainer(run, config)
+    settings = plain(replace(config, downscale=downscale_of(run, config)))
+    _resume(run, trainer, settings)
+    save_config(config_from_plain(settings), run.config)
+    (run.folder / "versions.json").write_text(json.dumps({name: version(name) for name in LIBRARIES}, indent=1))
+    saved_at = trainer.seconds
+    with open(run.events, "a" if trainer.step_number else "w") as log:
+        try:
+            for event in trainer.run():
+                on_event(event)
+                if event.step % 20 == 0 or event.note:
+                    log.write(json.dumps(asdict(event)) + "\n")
+                if trainer.seconds - saved_at > config.checkpoint_every:
+                    checkpoints.save(trainer, run.checkpoint, settings)
+                    saved_at = trainer.seconds
+        finally:
+            checkpoints.save(trainer, run.checkpoint, settings)
+    result = load_result(run, config.device)
+    result.show()
+    return result
+
+
+def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
+    if not run.checkpoint.exists():
+        return
+    old = checkpoints.load(run.checkpoint)
+    if old.settings == settings and old.names == trainer.photos.names:
+        trainer.load_state(old.state)
+        logger.info("continuing at step %d", old.step)
+        return
+    kept = run.checkpoint.with_name(f"step-{old.step}-of-other-settings.pt")
+    run.checkpoint.replace(kept)
+    logger.warning("the settings or photos have changed: starting anew, and keeping the old scene as %s", kept)
+
+
+def evaluate(run: Run, reference: Path, config: Config | None, on_progress: Callable[[str, float], None]) -> Scores:
+    """Scores against a reference folder: `scores.json` and `evaluation/`."""
+    result = load_result(run, config.device if config else "auto")
+    return result.evaluate(reference, (config or result.config).evaluate.refine_steps, on_progress)
+
+
+def export(run: Run, format: str, out: Path) -> None:
+    """Writes the scene as a file for other programs.
+
+    Raises:
+        ConfigError: no such format.
+    """
+    from .scene import ply
+
+    if format != "ply":
+        raise ConfigError(f'no export format "{format}"; there is ply')
+    if not out.name:
+        raise FormatError("--out needs a file name")
+    ply.write(checkpoints.load(run.require(run.checkpoint, "train")).scene(), out)

@@ -1,0 +1,249 @@
+"""One capture on COLMAP's bench: features, matches and mapping, each with progress, a deadline and Ctrl-C."""
+
+import math
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TypeVar
+
+import pycolmap
+
+from ..capture import Capture
+from .attempts import Features, Mapping
+
+T = TypeVar("T")
+Pairs = list[tuple[str, str]]
+Report = Callable[[float, str], None]
+"""Called with the finished fraction and a short message."""
+
+MIN_PHOTOS = 3
+MAX_EXHAUSTIVE = 200  # photos; above, and for videos, neighbours in time are matched
+FULL_FRAME_DIAGONAL_MM = math.hypot(36, 24)
+
+
+class OutOfTime(Exception):
+    """The time limit came before this step was through."""
+
+
+def initial_focal_px(capture: Capture) -> float | None:
+    """The focal length that most photos' EXIF tells, in px; None where EXIF is silent."""
+    known = Counter(f.focal_35mm for f in capture.frames if f.focal_35mm)
+    if not known:
+        return None
+    return known.most_common(1)[0][0] / FULL_FRAME_DIAGONAL_MM * math.hypot(capture.width, capture.height)
+
+
+def pairs_to_match(capture: Capture) -> list[tuple[str, str]]:
+    """Which photos are compared: all with all; in videos and large captures, neighbours near and, rarer, far."""
+    names = [f.name for f in capture.frames]
+    is_video = all(f.time_s is not None for f in capture.frames)
+    if len(names) <= (60 if is_video else MAX_EXHAUSTIVE):
+        return list(combinations(names, 2))
+    near, far = 10, {2**k for k in range(4, 12)}
+    steps = sorted({*range(1, near + 1), *far})
+    pairs = [(names[i], names[i + s]) for i in range(len(names)) for s in steps if i + s < len(names)]
+    # Every tenth photo with every tenth: closes the loop where a walk comes back to where it began.
+    return list(dict.fromkeys([*pairs, *combinations(names[::10], 2)]))
+
+
+def in_blocks(pairs: list[tuple[str, str]], photos: int = 24) -> list[list[tuple[str, str]]]:
+    """The same pairs in groups that touch at most twice `photos` photos each.
+
+    COLMAP builds a search index for every photo that a call touches, which costs as much as several pairs.
+    """
+    order = {
+        name: index // photos for index, name in enumerate(dict.fromkeys(n for pair in pairs for n in pair))
+    }
+    blocks: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    for a, b in pairs:
+        blocks.setdefault((order[a], order[b]), []).append((a, b))
+    return list(blocks.values())
+
+
+@contextmanager
+def quiet_colmap() -> Iterator[None]:
+    """COLMAP logs every step to stderr; progress and errors reach us otherwise."""
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The photos of one capture, and where to work on them.
+
+    Attributes:
+        scratch: a folder for databases and models; of no use afterwards.
+        photos: the folder of the photos.
+        deadline: of `time.monotonic()`; infinity for none.
+    """
+
+    scratch: Path
+    photos: Path
+    capture: Capture
+    seed: int
+    deadline: float
+
+    def _interruptibly(self, work: Callable[[pycolmap.CancellationToken], T]) -> T:
+        """Runs `work` in a thread, so that Ctrl-C and the deadline reach it while COLMAP computes."""
+        token = pycolmap.CancellationToken()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work, token)
+            try:
+                while True:
+                    try:
+                        return future.result(timeout=0.2)
+                    except StillRunning:
+                        if future.done():
+                            raise
+                        if time.monotonic() > self.deadline:
+                            token.cancel()
+            except InterruptedError as error:
+                raise OutOfTime from error
+            finally:
+                token.cancel()  # nothing to cancel after success; after Ctrl-C the pool waits for the thread to end
+
+    def extract(
+        self,
+        database: Path,
+        features: Features,
+        names: Sequence[str],
+        lens: pycolmap.Camera | None,
+        report: Report,
+    ) -> None:
+        """Makes a database with the features of some photos, all with one camera.
+
+        Args:
+            lens: what is known of it; None to start from EXIF, else from a usual focal length.
+        """
+        database.unlink(missing_ok=True)
+        reader = pycolmap.ImageReaderOptions()
+        reader.camera_model = "SIMPLE_RADIAL"
+        focal = initial_focal_px(self.capture)
+        if lens is not None:
+            reader.camera_params = ",".join(map(str, lens.params))
+        elif focal is not None:
+            reader.camera_params = f"{focal},{self.capture.width / 2},{self.capture.height / 2},0"
+        # Entered in order first, so that ids do not depend on which thread finishes first.
+        pycolmap.Database.open(database).close()
+        mode = pycolmap.CameraMode.SINGLE
+        pycolmap.import_images(database, self.photos, mode, names, reader)
+        options = pycolmap.FeatureExtractionOptions()
+        options.use_gpu = False
+        options.max_image_size = features.max_photo_px
+        options.sift.max_num_features = features.max_count
+        options.sift.peak_threshold = features.peak_threshold
+        options.sift.estimate_affine_shape = features.follows_shape
+        options.sift.domain_size_pooling = features.follows_shape
+        for done in range(0, len(names), 8):
+            report(0.3 * done / len(names), f"features, photo {done + 1} of {len(names)}")
+            some = names[done : done + 8]
+            self._interruptibly(
+                lambda token, some=some: pycolmap.extract_features(
+                    database,
+                    self.photos,
+                    image_names=some,
+                    camera_mode=mode,
+                    reader_options=reader,
+                    extraction_options=options,
+                    device=pycolmap.Device.cpu,
+                    cancellation_token=token,
+                )
+            )
+
+    def match(self, database: Path, features: Features, pairs: Pairs, report: Report) -> None:
+        """Adds the verified matches of pairs of photos to a database."""
+        options = pycolmap.FeatureMatchingOptions()
+        options.use_gpu = False
+        options.guided_matching = features.is_guided
+        verification = pycolmap.TwoViewGeometryOptions()
+        verification.ransac.random_seed = self.seed
+        listed = pycolmap.ImportedPairingOptions()
+        listed.match_list_path = self.scratch / "pairs.txt"
+        done = 0
+        for block in in_blocks(pairs):
+            report(0.3 + 0.4 * done / len(pairs), f"matches, pair {done + 1} of {len(pairs)}")
+            done += len(block)
+            listed.match_list_path.write_text("".join(f"{a} {b}\n" for a, b in block))
+            self._interruptibly(
+                lambda token: pycolmap.match_image_pairs(
+                    database,
+                    options,
+                    listed,
+                    verification_options=verification,
+                    device=pycolmap.Device.cpu,
+                    cancellation_token=token,
+                )
+            )
+
+    def map(
+        self,
+        database: Path,
+        options: pycolmap.IncrementalPipelineOptions,
+        start: pycolmap.Reconstruction | None,
+        report: Report,
+    ) -> list[pycolmap.Reconstruction]:
+        """Models, largest first; with `start`, that model and the photos that join it."""
+        total, joined = len(self.capture.frames), 2
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        begin: Path | str = ""
+        if start is not None:
+            begin = folder / "start"
+            begin.mkdir()
+            start.write(begin)
+            joined = start.num_reg_images()
+
+        def one_more() -> None:
+            nonlocal joined
+            joined += 1
+            report(0.7 + 0.3 * min(1.0, joined / total), f"placing photos, {min(joined, total)} of {total}")
+
+        report(0.7, "looking for a pair to start from")
+        models = self._interruptibly(
+            lambda token: pycolmap.incremental_mapping(
+                database,
+                self.photos,
+                folder,
+                options,
+                input_path=begin,
+                next_image_callback=one_more,
+                cancellation_token=token,
+            )
+        )
+        return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
+
+    def triangulate(self, database: Path, posed: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """The points that a database's matches give to photos whose poses are known, which stay as they are."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        return self._interruptibly(
+            lambda token: pycolmap.triangulate_points(
+                posed, database, self.photos, folder, clear_points=True, cancellation_token=token
+            )
+        )
+
+
+def mapping_options(mapping: Mapping, seed: int) -> pycolmap.IncrementalPipelineOptions:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.min_model_size = MIN_PHOTOS
+    options.max_num_models = 5
+    options.min_num_matches = mapping.min_matches
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    options.mapper.init_max_error = mapping.init_max_error
+    options.mapper.init_min_num_inliers = mapping.init_min_inliers
+    options.mapper.init_max_reg_trials = mapping.max_trials
+    options.mapper.max_reg_trials = mapping.max_trials
+    options.mapper.abs_pose_max_error = mapping.pose_max_error
+    options.mapper.abs_pose_min_num_inliers = mapping.pose_min_inliers
+    options.mapper.abs_pose_min_inlier_ratio = mapping.pose_min_inlier_ratio
+    options.mapper.filter_max_reproj_error = mapping.filter_max_error
+    return options

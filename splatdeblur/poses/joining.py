@@ -1,0 +1,129 @@
+"""Single photos join a model of the others: by better features, which only they and their neighbours need to have.
+
+The model's cameras stay where sharper features put them; the cost grows with the number of photos that are missing,
+not with the square of all.
+"""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .attempts import Attempt
+from .bench import Bench, Pairs, Report, mapping_options
+
+MOST_MATCHED = 6  # neighbours of a missing photo by the number of matches with it
+NEXT_IN_ORDER = 2  # and on either side of it in the order of the photos
+
+
+def join(
+    bench: Bench,
+    attempt: Attempt,
+    model: pycolmap.Reconstruction,
+    matches: Path,
+    database: Path,
+    report: Report,
+) -> dict[str, Float[Tensor, "4 4"]]:
+    """Viewmats, in the model's world, of the missing photos that the attempt's features and mapping can place.
+
+    Args:
+        matches: the database that the model was made from; its matches, verified or not, tell neighbours.
+        database: a file to be made.
+    """
+    names = [frame.name for frame in bench.capture.frames]
+    placed = {i.name: i for i in model.images.values() if i.has_pose}
+    pairs = neighbour_pairs(names, set(placed), matches_between(matches))
+    touched = sorted({name for pair in pairs for name in pair}, key=names.index)
+    known = [placed[name] for name in touched if name in placed]
+    if len(known) < 4:  # too few to bring a result back into the model's world
+        return {}
+    lens = model.cameras[known[0].camera_id]
+    bench.extract(database, attempt.features, touched, lens, report)
+    bench.match(database, attempt.features, pairs, report)
+    start = bench.triangulate(database, _posed_subset(database, known, lens))
+    options = mapping_options(attempt.mapping, bench.seed)
+    options.fix_existing_frames = True
+    options.ba_refine_focal_length = options.ba_refine_extra_params = False
+    options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = False
+    models = bench.map(database, options, start, report)
+    return _in_world_of(placed, models[0]) if models else {}
+
+
+def matches_between(database: Path) -> dict[tuple[str, str], int]:
+    """How many features of two photos match, whether or not they fit one geometry, for every pair that has any."""
+    opened = pycolmap.Database.open(database)
+    try:
+        names = {image.image_id: image.name for image in opened.read_all_images()}
+        counts = zip(*opened.read_num_matches(), strict=True)
+        pairs = ((pycolmap.pair_id_to_image_pair(pair), count) for pair, count in counts)
+        return {(names[a], names[b]): count for (a, b), count in pairs}
+    finally:
+        opened.close()
+
+
+def neighbour_pairs(names: list[str], placed: set[str], counts: dict[tuple[str, str], int]) -> Pairs:
+    """For every photo that is not placed: pairs with its likely neighbours, and of these with each other.
+
+    Args:
+        names: all photos, in order.
+        placed: those with a pose.
+        counts: matches between two photos.
+    """
+    found: dict[tuple[str, str], None] = {}
+    both_ways = counts | {(b, a): n for (a, b), n in counts.items()}
+    order = {name: index for index, name in enumerate(names)}
+    for name in (n for n in names if n not in placed):
+        ranked = sorted(placed, key=lambda other: (-both_ways.get((name, other), 0), order[other]))
+        before = [n for n in names[: order[name]] if n in placed][-NEXT_IN_ORDER:]
+        after = [n for n in names[order[name] :] if n in placed][:NEXT_IN_ORDER]
+        near = list(dict.fromkeys([*ranked[:MOST_MATCHED], *before, *after]))
+        others = [
+            n for n in names if n not in placed and n != name and abs(order[n] - order[name]) <= NEXT_IN_ORDER
+        ]
+        for pair in (*((name, n) for n in (*near, *others)), *combinations(near, 2)):
+            found[tuple(sorted(pair, key=order.__getitem__))] = None
+    return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
+
+
+def _posed_subset(
+    database: Path, images: list[pycolmap.Image], lens: pycolmap.Camera
+) -> pycolmap.Reconstruction:
+    """A model of some images, with their poses, under the ids that the database gives them."""
+    opened = pycolmap.Database.open(database)
+    try:
+        ids = {image.name: image.image_id for image in opened.read_all_images()}
+        camera = opened.read_all_cameras()[0]
+    finally:
+        opened.close()
+    camera.params = lens.params
+    model = pycolmap.Reconstruction()
+    model.add_camera_with_trivial_rig(camera)
+    for image in images:
+        copy = pycolmap.Image(name=image.name, camera_id=camera.camera_id, image_id=ids[image.name])
+        model.add_image_with_trivial_frame(copy, image.cam_from_world())
+    return model
+
+
+def _in_world_of(
+    placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction
+) -> dict[str, Float[Tensor, "4 4"]]:
+    """Viewmats of the model's images that are not placed yet, after the similarity that fits those that are."""
+    images = [i for i in model.images.values() if i.has_pose]
+    common = [i for i in images if i.name in placed]
+    ours = np.array([i.projection_center() for i in common])
+    theirs = np.array([placed[i.name].projection_center() for i in common])
+    world_from_joined = pycolmap.estimate_sim3d(ours, theirs) if len(common) >= 4 else None
+    if world_from_joined is None:
+        return {}
+    model.transform(world_from_joined)
+    viewmats = {}
+    for image in sorted((i for i in model.images.values() if i.has_pose), key=lambda i: i.name):
+        if image.name not in placed:
+            viewmat = torch.eye(4, dtype=torch.float64)
+            viewmat[:3] = torch.from_numpy(np.array(image.cam_from_world().matrix()))
+            viewmats[image.name] = viewmat
+    return viewmats

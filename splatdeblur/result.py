@@ -1,0 +1,100 @@
+"""A finished training, read back from its run folder, and what can be made from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .capture.pixels import write_picture
+from .config import Config, config_from_plain
+from .evaluate import Scores, TrainedPhotos, evaluate, show_side_by_side
+from .exposure import Exposure
+from .geometry import Cameras
+from .optimize import checkpoint as checkpoints
+from .optimize.initial import focus_point
+from .poses.imports import load_cameras
+from .render import Rasterizer, RenderOptions, best_available
+from .run import Run
+from .scene import Gaussians
+from .view import camera_path
+
+PATH_SAMPLES = 33  # instants at which blur paths are compared
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Scene, exposures and cameras of a run, at training size."""
+
+    run: Run
+    config: Config
+    names: tuple[str, ...]
+    cameras: Cameras
+    scene: Gaussians
+    exposure: Exposure
+    rasterizer: Rasterizer
+
+    @property
+    def options(self) -> RenderOptions:
+        """How the scene was trained to be drawn."""
+        return RenderOptions(is_antialiased=self.config.train.is_antialiased)
+
+    @torch.no_grad()
+    def photos(self) -> TrainedPhotos:
+        """The photos' cameras and blur paths as learned."""
+        frames = range(len(self.names))
+        cameras = self.cameras.with_viewmats(torch.stack([self.exposure.sharp_viewmat(i) for i in frames]))
+        if not self.exposure.has_motion:
+            return TrainedPhotos(self.names, cameras)
+        times = torch.linspace(0, 1, PATH_SAMPLES)
+        paths = torch.stack([self.exposure.motion(i, times) for i in frames])
+        return TrainedPhotos(self.names, cameras, paths, times)
+
+    def show(self) -> Path | None:
+        """Draws blurred photos beside sharp renders."""
+        return show_side_by_side(
+            self.run, scene=self.scene, rasterizer=self.rasterizer, photos=self.photos(), options=self.options,
+            downscale=self.config.downscale,
+        )  # fmt: skip
+
+    def evaluate(self, reference: Path, refine_steps: int, on_progress: Callable[[str, float], None]) -> Scores:
+        """Scores against a reference folder, written to the run."""
+        return evaluate(
+            self.run, reference, scene=self.scene, rasterizer=self.rasterizer, photos=self.photos(),
+            options=self.options, downscale=self.config.downscale, refine_steps=refine_steps, on_progress=on_progress,
+        )  # fmt: skip
+
+    def views(self, cameras: Path | None, path: str | None) -> tuple[tuple[str, ...], Cameras]:
+        """Names and cameras to render: of a file, or along a path; at training size unless a file says its own."""
+        if cameras is not None:
+            names, found = load_cameras(cameras)
+            return tuple(Path(name).stem for name in names), found.to(dtype=torch.float32)
+        sharp = self.photos().cameras
+        views = camera_path(sharp, path or "inputs", focus_point(sharp))
+        if views is sharp:
+            return tuple(Path(name).stem for name in self.names), views
+        return tuple(f"{i:04d}" for i in range(len(views))), views
+
+    @torch.no_grad()
+    def render(self, names: tuple[str, ...], views: Cameras, out: Path, on_progress: Callable[[float, str], None]) -> None:
+        """Writes OUT/NAME.png for every view."""
+        for index, name in enumerate(names):
+            on_progress(index / len(names), f"view {name}")
+            drawn = self.rasterizer.render(
+                self.scene, views.at(index).to(self.rasterizer.device), options=self.options
+            )
+            write_picture(out / f"{name}.png", drawn.rgb[0].clamp(0, 1).cpu())
+
+
+def load_result(run: Run, device: str = "auto") -> Result:
+    """Reads a trained run.
+
+    Raises:
+        FormatError: nothing has been trained there, or the checkpoint is damaged.
+    """
+    checkpoint = checkpoints.load(run.require(run.checkpoint, "train"))
+    config = config_from_plain(checkpoint.settings)
+    rasterizer = best_available(device)
+    scene = checkpoint.scene().to(rasterizer.device).detached()
+    exposure = checkpoint.exposure(config.train)
+    return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer)

@@ -1,0 +1,5 @@
+"""Ways to look at a trained scene."""
+
+from .paths import PATHS, camera_path
+
+__all__ = ["PATHS", "camera_path"]
