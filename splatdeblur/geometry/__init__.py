@@ -1,7 +1,7 @@
 """Pure tensor maths of poses and cameras. This page is the project's conventions.
 
-- `viewmats` are world-to-camera 4x4, OpenCV axes: x right, y down, z forward. Any other pair is named `a_from_b`,
-  so that neighbours match in `@`: `camera_from_world = camera_from_body @ body_from_world`.
+- `viewmats` are world-to-camera 4x4, OpenCV axes: x right, y down, z forward. Any other pair is named
+  `a_from_b`, so that neighbours match in `@`: `camera_from_world = camera_from_body @ body_from_world`.
 - `Ks` are 3x3 intrinsics in pixels; the centre of the first pixel lies at (0.5, 0.5).
 - `quats` are wxyz, of any norm. (COLMAP speaks xyzw; `poses.reconstruction` alone converts.)
 - A tangent of SE(3) is `[..., 6]`: translation part first, then rotation vector in radians.

@@ -49,7 +49,7 @@ class Cameras:
         return replace(self, Ks=self.Ks * scale[:, None], width=width, height=height)
 
     def scaled(self, factor: float) -> "Cameras":
-        """The same views on a picture `factor` times as large, its size rounded down to whole pixels, at least one."""
+        """The same views on a picture `factor` times as large, rounded down to whole pixels, at least one."""
         return self.resized(max(1, int(self.width * factor + 1e-6)), max(1, int(self.height * factor + 1e-6)))
 
     def cropped(self, left: int, top: int, width: int, height: int) -> "Cameras":
@@ -67,7 +67,7 @@ class Cameras:
 def look_at(
     eye: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], up: Float[Tensor, "3"]
 ) -> Float[Tensor, "*batch 4 4"]:
-    """View matrices of cameras at `eye` that look at `target`, with `up` pointing up in the picture."""
+    """View matrices of cameras at `eye` that look at `target`, with `up` (not along the line of sight) up in the picture."""
     forward = torch.nn.functional.normalize(target - eye, dim=-1)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
     down = torch.linalg.cross(forward, right)

@@ -1,11 +1,11 @@
-"""The sRGB curve, between display-referred values and linear light; continued above 1 for radiance beyond white."""
+"""The sRGB curve, between display-referred values and linear light; continued above 1, beyond white."""
 
 import torch
 from torch import Tensor
 
 
 def linear_from_srgb(srgb: Tensor) -> Tensor:
-    """Linear light of sRGB-encoded values of any shape; values above 1 follow the curve, below 0 the straight foot.
+    """Linear light of sRGB-encoded values of any shape; above 1 the curve goes on, below 0 its straight foot.
 
     Source: IEC 61966-2-1.
     """

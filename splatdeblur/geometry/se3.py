@@ -1,4 +1,4 @@
-"""SE(3): exponential, logarithm and interpolation on 4x4 matrices; gradients are finite at and near the identity."""
+"""SE(3): exponential, logarithm and interpolation on 4x4 matrices; gradients are finite at the identity too."""
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,7 @@ def _assemble(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def exp(tangent: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:
-    """The rigid motion reached after unit time at constant twist `tangent` (translation first, then rotation).
+    """The rigid motion reached after unit time at constant twist `tangent` (translation, then rotation).
 
     Source: Eade 2013, "Lie groups for 2D and 3D transformations".
     """
