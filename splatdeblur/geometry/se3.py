@@ -1,4 +1,4 @@
-"""SE(3): exponential, logarithm and interpolation on 4x4 matrices; gradients are finite at the identity too."""
+"""SE(3): exponential, logarithm and interpolation on 4x4 matrices, with gradients finite at the identity."""
 
 import torch
 from jaxtyping import Float
