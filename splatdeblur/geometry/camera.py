@@ -67,7 +67,7 @@ class Cameras:
 def look_at(
     eye: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], up: Float[Tensor, "3"]
 ) -> Float[Tensor, "*batch 4 4"]:
-    """View matrices of cameras at `eye` looking at `target`; `up`, not parallel to that, is up in the picture."""
+    """View matrices of cameras at `eye` looking at `target`, `up` (not parallel to that) upwards."""
     forward = torch.nn.functional.normalize(target - eye, dim=-1)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
     down = torch.linalg.cross(forward, right)
