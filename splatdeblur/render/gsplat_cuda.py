@@ -140,6 +140,8 @@ class GsplatRasterizer:
         det_sharp = xx * yy - xy * xy
         xx, yy = xx + options.dilation_px2, yy + options.dilation_px2
         det_thin = xx * yy - xy * xy
+        is_solid = det_thin > 0  # not so, by rounding, for needles far longer than the picture
+        det_thin = torch.where(is_solid, det_thin, 1.0)
         opacities = opacities.expand(len(cameras), -1)
         if options.is_antialiased:
             has_area = det_sharp > 0
@@ -148,12 +150,12 @@ class GsplatRasterizer:
 
         dx, dy = _displacement(means, slices, cameras.Ks, options.near).unbind(-1)
         # det(A + d d^T) = det A + d^T adj(A) d; a difference of products would cancel for long paths.
-        det = det_thin + (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy) / 12
+        det = det_thin + (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy).clamp(min=0) / 12
         xx, xy, yy = xx + dx * dx / 12, xy + dx * dy / 12, yy + dy * dy / 12
         opacities = opacities * (det_thin / det).sqrt()
         conics = torch.stack([yy, -xy, xx], dim=-1) / det[..., None]
         radii = _radii(means2d, torch.stack([xx, yy], dim=-1), opacities, cameras.width, cameras.height)
-        radii = radii * (is_in_range & (det > 0))[..., None]
+        radii = radii * (is_in_range & is_solid)[..., None]
         return _Splats(means2d, points[..., 2], conics, opacities, radii)
 
     def _colors(

@@ -116,6 +116,8 @@ def _project(
     det_sharp = xx * yy - xy * xy
     xx, yy = xx + options.dilation_px2, yy + options.dilation_px2
     det = xx * yy - xy * xy
+    is_solid = det > 0  # not so, by rounding, for needles far longer than the picture
+    det = torch.where(is_solid, det, torch.ones_like(det))
     opacities = opacities.expand(len(cameras), -1)
     if options.is_antialiased:
         has_area = det_sharp > 0
@@ -127,7 +129,7 @@ def _project(
         ends = focal[:, None] * ends[..., :2] / ends[..., 2:]
         dx, dy = (ends[:, 1] - ends[:, 0]).unbind(-1)
         # det(A + d d^T) = det A + d^T adj(A) d: exact where the subtraction would cancel, for long paths.
-        det_thin, det = det, det + (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy) / 12
+        det_thin, det = det, det + (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy).clamp(min=0) / 12
         xx, xy, yy = xx + dx * dx / 12, xy + dx * dy / 12, yy + dy * dy / 12
         opacities = opacities * (det_thin / det).sqrt()
 
@@ -136,7 +138,7 @@ def _project(
         sigmas = (2 * (opacities / ALPHA_MIN).clamp(min=1).log()).sqrt().clamp(max=3.33)
         radii = (sigmas[..., None] * torch.stack([xx, yy], dim=-1).sqrt()).ceil().clamp(max=2**30)
         is_on_screen = ((means2d + radii > 0) & (means2d - radii < size)).all(-1)
-        is_drawn = is_in_range & (det > 0) & (opacities >= ALPHA_MIN) & is_on_screen
+        is_drawn = is_in_range & is_solid & (opacities >= ALPHA_MIN) & is_on_screen
         radii = torch.where(is_drawn[..., None], radii, torch.zeros_like(radii)).int()
 
     directions = F.normalize(means - cameras.centers[:, None], dim=-1)

@@ -131,6 +131,16 @@ def test_over_gsplats_torch_functions_it_agrees_with_the_reference(on_cpu, name,
     torch.testing.assert_close(ours.render.depth.double(), truth.render.depth, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("options", MODES)
+def test_needles_longer_than_single_precision_can_tell_leave_gradients_finite(on_cpu, options):
+    raw = scenes.raw_scene(40, depth=(0.03, 2.0), scale=(1e-5, 1e3))
+    case = scenes.Case(raw, scenes.cameras(18, 17, count=2))
+    for rasterizer in (on_cpu, ReferenceRasterizer(torch.float32)):
+        outcome = scenes.outcome(rasterizer, case, options=options, shutter="thick")
+        assert outcome.render.rgb.isfinite().all()
+        assert all(gradient.isfinite().all() for gradient in outcome.gradients.values())
+
+
 def test_it_keeps_the_protocol(on_cpu):
     assert isinstance(on_cpu, Rasterizer)
 

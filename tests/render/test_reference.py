@@ -345,6 +345,7 @@ def test_burst_of_equal_subframes_is_one_render_decoded():
     weights = torch.tensor([0.2, 0.5, 0.3])
     burst = REFERENCE.render(case.scene(), repeated, burst=Burst(weights))
     assert burst.is_linear and len(burst.rgb) == 1
+    torch.testing.assert_close(burst.subframes, one.rgb.expand(3, -1, -1, -1), rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(burst.rgb, linear_from_srgb(one.rgb), rtol=1e-6, atol=1e-7)
     torch.testing.assert_close(burst.depth, one.depth, rtol=1e-6, atol=1e-7)
     encoded = REFERENCE.render(case.scene(), repeated, burst=Burst(weights, is_linear=False))
