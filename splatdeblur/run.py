@@ -69,6 +69,8 @@ class Run:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, renamed onto it at the end; on any failure the old file stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    umask = os.umask(0)
+    os.umask(umask)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -76,6 +78,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~umask)  # mkstemp keeps files from everyone else
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

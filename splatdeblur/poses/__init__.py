@@ -2,7 +2,6 @@
 
 from .find import find_poses
 from .imports import load_cameras, read_poses
-from .lenses import undistort
 from .reconstruction import Posed, Reconstruction, load_reconstruction, photo_path
 
 __all__ = [
@@ -13,5 +12,4 @@ __all__ = [
     "load_reconstruction",
     "photo_path",
     "read_poses",
-    "undistort",
 ]

@@ -4,17 +4,16 @@ The model's cameras stay where sharper features put them; the cost grows with th
 not with the square of all.
 """
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pycolmap
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from .attempts import Attempt
 from .bench import Bench, Pairs, Report, mapping_options
+from .reconstruction import Posed, posed_from_colmap
 
 MOST_MATCHED = 6  # neighbours of a missing photo by the number of matches with it
 NEXT_IN_ORDER = 2  # and on either side of it in the order of the photos
@@ -27,8 +26,9 @@ def join(
     matches: Path,
     database: Path,
     report: Report,
-) -> dict[str, Float[Tensor, "4 4"]]:
-    """Viewmats, in the model's world, of the missing photos that the attempt's features and mapping can place.
+) -> Posed | None:
+    """The missing photos that the attempt's features and mapping can place, and the points of these features, all in
+    the model's world; None if there is none.
 
     Args:
         matches: the database that the model was made from; its matches, verified or not, tell neighbours.
@@ -40,7 +40,7 @@ def join(
     touched = sorted({name for pair in pairs for name in pair}, key=names.index)
     known = [placed[name] for name in touched if name in placed]
     if len(known) < 4:  # too few to bring a result back into the model's world
-        return {}
+        return None
     lens = model.cameras[known[0].camera_id]
     bench.extract(database, attempt.features, touched, lens, report)
     bench.match(database, attempt.features, pairs, report)
@@ -50,7 +50,17 @@ def join(
     options.ba_refine_focal_length = options.ba_refine_extra_params = False
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = False
     models = bench.map(database, options, start, report)
-    return _in_world_of(placed, models[0]) if models else {}
+    if not models or not _brought_into_world_of(placed, models[0]):
+        return None
+    models[0].extract_colors_for_all_images(bench.photos)
+    posed = posed_from_colmap(models[0])
+    rows = [row for row, name in enumerate(posed.names) if name not in placed]
+    return replace(
+        posed,
+        names=tuple(posed.names[row] for row in rows),
+        viewmats=posed.viewmats[rows],
+        lenses=tuple(lens for _ in rows),
+    )
 
 
 def matches_between(database: Path) -> dict[tuple[str, str], int]:
@@ -108,22 +118,12 @@ def _posed_subset(
     return model
 
 
-def _in_world_of(
-    placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction
-) -> dict[str, Float[Tensor, "4 4"]]:
-    """Viewmats of the model's images that are not placed yet, after the similarity that fits those that are."""
-    images = [i for i in model.images.values() if i.has_pose]
-    common = [i for i in images if i.name in placed]
+def _brought_into_world_of(placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction) -> bool:
+    """Moves the model by the similarity that fits its images to those that are placed; False if there is none."""
+    common = [i for i in model.images.values() if i.has_pose and i.name in placed]
     ours = np.array([i.projection_center() for i in common])
     theirs = np.array([placed[i.name].projection_center() for i in common])
-    world_from_joined = pycolmap.estimate_sim3d(ours, theirs) if len(common) >= 4 else None
-    if world_from_joined is None:
-        return {}
-    model.transform(world_from_joined)
-    viewmats = {}
-    for image in sorted((i for i in model.images.values() if i.has_pose), key=lambda i: i.name):
-        if image.name not in placed:
-            viewmat = torch.eye(4, dtype=torch.float64)
-            viewmat[:3] = torch.from_numpy(np.array(image.cam_from_world().matrix()))
-            viewmats[image.name] = viewmat
-    return viewmats
+    world_from_model = pycolmap.estimate_sim3d(ours, theirs) if len(common) >= 4 else None
+    if world_from_model is not None:
+        model.transform(world_from_model)
+    return world_from_model is not None

@@ -53,25 +53,30 @@ def straightened(lenses: Sequence[pycolmap.Camera]) -> tuple[Float[Tensor, "came
     return Ks, width, height
 
 
+def undistortion_grid(
+    lens: pycolmap.Camera, K: Float[Tensor, "3 3"], width: int, height: int
+) -> Float[Tensor, "1 {height} {width} 2"]:
+    """Where each pixel of a pinhole camera `K` of `width` x `height` px lies in the photo that `lens` took.
+
+    In the terms of `grid_sample`: [-1, 1] runs from edge to edge, as pixels with centres at one half do.
+    """
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    x, y = (u - K[0, 2].item()) / K[0, 0].item(), (v - K[1, 2].item()) / K[1, 1].item()
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
+    pixels = torch.from_numpy(lens.img_from_cam(rays)).reshape(1, height, width, 2)
+    return (pixels / torch.tensor([lens.width, lens.height], dtype=pixels.dtype) * 2 - 1).float()
+
+
 def undistort(
-    picture: UInt8[np.ndarray, "height width 3"],
-    lens: pycolmap.Camera,
-    K: Float[Tensor, "3 3"],
-    width: int,
-    height: int,
+    picture: UInt8[np.ndarray, "height width 3"], grid: Float[Tensor, "1 new_height new_width 2"]
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """The photo that a pinhole camera `K` of `width` x `height` px would have taken in the place of `lens`.
+    """The photo that the grid's pinhole camera would have taken.
 
     Bicubic, because every sharpness lost here is lost for good; pixels beyond the edge repeat the edge.
     """
-    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    rays = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3) @ np.linalg.inv(K.numpy()).T
-    pixels = torch.from_numpy(lens.img_from_cam(rays)).reshape(1, height, width, 2)
-    # grid_sample's [-1, 1] runs from edge to edge, as pixel coordinates with centres at one half do.
-    grid = pixels / torch.tensor([lens.width, lens.height], dtype=pixels.dtype) * 2 - 1
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
     warped = torch.nn.functional.grid_sample(
-        image, grid.float(), mode="bicubic", padding_mode="border", align_corners=False
+        image, grid, mode="bicubic", padding_mode="border", align_corners=False
     )
     return warped[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 

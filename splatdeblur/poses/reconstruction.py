@@ -4,9 +4,11 @@ The only place that knows COLMAP's quaternions (xyzw) and OpenGL's axes.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from torch import Tensor
 from ..errors import PoseError
 from ..geometry import Cameras, inverse
 from ..run import Run
-from .lenses import intrinsics, is_pinhole, pinhole_lens, straightened, undistort
+from .lenses import intrinsics, is_pinhole, pinhole_lens, straightened, undistort, undistortion_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +183,24 @@ def _write_undistorted(
     on_progress: Callable[[float | None, str], None],
 ) -> None:
     folder.mkdir()
-    for index, (name, lens) in enumerate(zip(posed.names, posed.lenses, strict=True)):
-        on_progress(index / len(posed.names), f"undistorting photo {index + 1} of {len(posed.names)}")
+    grids: dict[int, Tensor] = {}
+    for lens, K in zip(posed.lenses, cameras.Ks, strict=True):
+        if id(lens) not in grids:  # most often all photos share one lens
+            grids[id(lens)] = undistortion_grid(lens, K, cameras.width, cameras.height)
+
+    def write(name: str, lens: pycolmap.Camera) -> None:
         with Image.open(photos / name) as image:
-            picture = np.asarray(image.convert("RGB"))
-        picture = undistort(picture, lens, cameras.Ks[index], cameras.width, cameras.height)
+            picture = undistort(np.asarray(image.convert("RGB")), grids[id(lens)])
         Image.fromarray(picture).save(_undistorted_path(folder, name), compress_level=3)
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        done = [pool.submit(write, *item) for item in zip(posed.names, posed.lenses, strict=True)]
+        for index, future in enumerate(done):
+            on_progress(index / len(done), f"undistorting photo {index + 1} of {len(done)}")
+            future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def is_saved_from(run: Run, made_from: str) -> bool:

@@ -5,17 +5,16 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..capture import Capture
 from ..errors import PoseError
+from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
 from .bench import MIN_PHOTOS, Bench, OutOfTime, Report, mapping_options, pairs_to_match, quiet_colmap
 from .joining import join
@@ -37,21 +36,23 @@ class Outcome:
     Attributes:
         model: its largest model; None if there is none.
         others: names of photos registered in its smaller models.
-        joined: viewmats of photos that joined the model later, by name.
+        joined: photos that joined the model later, and the points that placed them.
     """
 
     attempt: Attempt
     model: pycolmap.Reconstruction | None
     others: frozenset[str]
     seconds: float
-    joined: dict[str, Float[Tensor, "4 4"]] = field(default_factory=dict)
+    joined: Posed | None = None
 
     @property
     def centers(self) -> dict[str, np.ndarray]:
         """Camera centres by photo name."""
         images = () if self.model is None else self.model.images.values()
-        joined = {name: -(v[:3, :3].T @ v[:3, 3]).numpy() for name, v in self.joined.items()}
-        return {i.name: i.projection_center() for i in images if i.has_pose} | joined
+        centers = {i.name: i.projection_center() for i in images if i.has_pose}
+        if self.joined is not None:
+            centers |= zip(self.joined.names, inverse(self.joined.viewmats)[:, :3, 3].numpy(), strict=True)
+        return centers
 
     @property
     def error_px(self) -> float:
@@ -133,12 +134,15 @@ def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
 def _posed(outcome: Outcome, names: list[str]) -> Posed:
     """The model's poses in the capture's order; a distortion that moves nothing by a third of a pixel is dropped."""
     posed = posed_from_colmap(outcome.model)
-    if outcome.joined:
+    if outcome.joined is not None:
+        joined = outcome.joined
         posed = replace(
             posed,
-            names=(*posed.names, *outcome.joined),
-            viewmats=torch.cat([posed.viewmats, torch.stack(list(outcome.joined.values()))]),
-            lenses=(*posed.lenses, *(posed.lenses[0] for _ in outcome.joined)),
+            names=posed.names + joined.names,
+            viewmats=torch.cat([posed.viewmats, joined.viewmats]),
+            lenses=posed.lenses + tuple(posed.lenses[0] for _ in joined.names),
+            points=torch.cat([posed.points, joined.points]),
+            colors=torch.cat([posed.colors, joined.colors]),
         )
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from splatdeblur.capture import Capture, prepare
 from splatdeblur.errors import CaptureError
 from splatdeblur.run import Run
@@ -188,7 +189,9 @@ def test_a_lone_photo_of_another_size_is_left_out_with_a_reason(photos, run):
     assert "30x40" in prepare(photos, run).skipped["tall.jpg"]
 
 
-@pytest.mark.parametrize("file_path", ["../secret.jpg", "images/../../secret.jpg", "/etc/passwd", "C:\\secret.jpg"])
+@pytest.mark.parametrize(
+    "file_path", ["../secret.jpg", "images/../../secret.jpg", "/etc/passwd", "C:\\secret.jpg"]
+)
 def test_a_file_path_that_leaves_its_folder_is_an_error(tmp_path, run, file_path):
     save_photo(tmp_path / "secret.jpg")
     folder = tmp_path / "in"
@@ -231,7 +234,9 @@ def test_backslashes_missing_suffixes_and_equal_names_are_understood(tmp_path, r
     assert "no such file" in capture.skipped["b/2.png"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"frames": []}', '{"frames": [{"x": 1}]}', '{"frames": [3]}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"frames": []}', '{"frames": [{"x": 1}]}', '{"frames": [3]}']
+)
 def test_a_broken_transforms_file_is_an_error(tmp_path, run, content):
     (tmp_path / "transforms.json").write_text(content)
     with pytest.raises(CaptureError, match=r"transforms\.json"):

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from splatdeblur.capture import prepare
 from splatdeblur.capture.video import frame_interval_s
 from splatdeblur.errors import CaptureError

@@ -2,7 +2,15 @@ import numpy as np
 import pycolmap
 import pytest
 import torch
-from splatdeblur.poses.lenses import intrinsics, is_pinhole, largest_shift_px, straightened, undistort
+
+from splatdeblur.poses.lenses import (
+    intrinsics,
+    is_pinhole,
+    largest_shift_px,
+    straightened,
+    undistort,
+    undistortion_grid,
+)
 
 LENSES = {
     "SIMPLE_RADIAL": [100.0, 62.0, 47.0, -0.12],
@@ -34,7 +42,7 @@ def test_points_seen_through_the_lens_land_where_the_pinhole_sees_them(model):
     expected = (points @ K.numpy().T)[:, :2]
     for point, (u, v) in zip(points, expected, strict=True):
         seen = dots(lens.img_from_cam(point[None]), 128, 96)
-        flat = undistort(seen, lens, K, width, height)[..., 0].astype(float)
+        flat = undistort(seen, undistortion_grid(lens, K, width, height))[..., 0].astype(float)
         rows, columns = np.mgrid[:height, :width] + 0.5
         center = np.array([(flat * columns).sum(), (flat * rows).sum()]) / flat.sum()
         np.testing.assert_allclose(center, (u, v), atol=0.1)
@@ -44,7 +52,9 @@ def test_points_seen_through_the_lens_land_where_the_pinhole_sees_them(model):
 def test_every_pixel_of_the_straightened_photo_was_seen(model):
     lens = make_lens(model)
     (K,), width, height = straightened([lens])
-    corners = np.array([[0.5, 0.5, 1], [width - 0.5, 0.5, 1], [0.5, height - 0.5, 1], [width - 0.5, height - 0.5, 1]])
+    corners = np.array(
+        [[0.5, 0.5, 1], [width - 0.5, 0.5, 1], [0.5, height - 0.5, 1], [width - 0.5, height - 0.5, 1]]
+    )
     seen = lens.img_from_cam(corners @ np.linalg.inv(K.numpy()).T)
     assert (seen > -0.5).all() and (seen < np.array([128.5, 96.5])).all()
 
@@ -55,7 +65,7 @@ def test_a_lens_without_distortion_is_left_alone():
     assert is_pinhole(lens) and (width, height) == (128, 96) and largest_shift_px(lens) < 1e-9
     torch.testing.assert_close(Ks, intrinsics(lens).expand(2, 3, 3))
     photo = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(undistort(photo, lens, Ks[0], 128, 96), photo)
+    np.testing.assert_array_equal(undistort(photo, undistortion_grid(lens, Ks[0], 128, 96)), photo)
 
 
 def test_different_lenses_give_pictures_of_one_size():

@@ -5,11 +5,13 @@ import pycolmap
 import pytest
 import torch
 from PIL import Image, ImageFilter
+
 from splatdeblur.capture import Capture, Frame, prepare
 from splatdeblur.errors import PoseError
 from splatdeblur.geometry import look_at
 from splatdeblur.poses import find_poses, load_reconstruction, photo_path
-from splatdeblur.poses.sfm import disagreement, in_blocks, initial_focal_px, pairs_to_match
+from splatdeblur.poses.bench import in_blocks, initial_focal_px, pairs_to_match
+from splatdeblur.poses.sfm import disagreement
 from splatdeblur.run import Run
 
 WIDTH, HEIGHT, FOCAL = 240, 180, 200.0
@@ -65,14 +67,22 @@ def corner(tmp_path_factory) -> Path:
 def test_cameras_of_a_textured_corner_are_found_where_they_were(corner, tmp_path):
     run, messages = Run(tmp_path / "run"), []
     capture = prepare(corner, run)
-    poses = find_poses(run, capture, on_progress=lambda fraction, message: messages.append((fraction, message)))
+    poses = find_poses(
+        run, capture, on_progress=lambda fraction, message: messages.append((fraction, message))
+    )
     assert poses.names == tuple(f"{i}.png" for i in range(8)) and poses.missing == {}
     viewmats = walk(8)
-    true = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
+    true = dict(
+        zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True)
+    )
     found = dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True))
     assert disagreement(found, true) < 0.01
     assert poses.cameras.Ks[0, 0, 0].item() == pytest.approx(FOCAL, rel=0.03)
-    assert len(poses.points) > 100 and poses.reprojection_px < 1 and poses.attempts[0].startswith("plain: 8 of 8")
+    assert (
+        len(poses.points) > 100
+        and poses.reprojection_px < 1
+        and poses.attempts[0].startswith("plain: 8 of 8")
+    )
     assert any("features" in m for _, m in messages) and any("matches" in m for _, m in messages)
     assert all(f is None or 0 <= f <= 1 for f, _ in messages)
     again = load_reconstruction(run)

@@ -73,7 +73,9 @@ def undecided_pixels(test_case, variant, monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_float32_kernels_agree_with_the_reference(name, variant, monkeypatch):
     test_case = case(name)
-    expected, expected_gradients = draw_with_gradients(ReferenceRasterizer(), test_case, variant, torch.float64)
+    expected, expected_gradients = draw_with_gradients(
+        ReferenceRasterizer(), test_case, variant, torch.float64
+    )
     found, gradients = draw_with_gradients(CpuRasterizer(), test_case, variant, torch.float32)
     error = (found.rgb.double() - expected.rgb).abs().amax(-1)
     if error.max() > 1e-4:
