@@ -40,7 +40,7 @@ class Capture:
         known_poses: path of the file or folder that brought poses along; None if poses must be found.
         downscale: training reads photos reduced by this factor.
         held_out: how many photos the input set aside for testing; they are not here.
-        fingerprint: of the input files and the settings that made this; later stages see by it whether it changed.
+        fingerprint: of the input files and settings that made this; shows later stages a change.
     """
 
     frames: tuple[Frame, ...]

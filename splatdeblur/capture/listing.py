@@ -29,7 +29,7 @@ class Listing:
 
 
 def photos_in(folder: Path, *, is_recursive: bool = False) -> tuple[Path, ...]:
-    """The photo files in a folder, sorted by name with numbers in numeric order; hidden files are left out."""
+    """The photo files in a folder, sorted by name, numbers in numeric order; hidden files are left out."""
     files = folder.rglob("*") if is_recursive else folder.iterdir()
     photos = [
         f for f in files if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".") and f.is_file()
@@ -78,7 +78,7 @@ def load_transforms(path: Path) -> dict:
 def listed_path(transforms: Path, file_path: str) -> Path:
     """The file that a `file_path` of a `transforms.json` means; it need not exist.
 
-    Backslashes are separators, and a missing suffix is looked for (`./train/r_0` of the synthetic NeRF scenes).
+    Backslashes are separators, and a missing suffix is looked for (`./train/r_0` in synthetic NeRF scenes).
 
     Raises:
         CaptureError: it lies outside the folder of `transforms.json`, by `..`, an absolute path or a link.
@@ -128,7 +128,7 @@ def _list_transforms(path: Path) -> Listing:
 
 
 def llff_photos(poses_bounds: Path) -> tuple[tuple[Path, ...], tuple[bool, ...]]:
-    """The photos beside a `poses_bounds.npy`, in the order of its rows, and which of them are held out for testing.
+    """The photos beside a `poses_bounds.npy`, in the order of its rows, and which of them are held out.
 
     A file called `hold=N`, as Deblur-NeRF's scenes have it, sets every Nth photo aside.
     """

@@ -1,4 +1,4 @@
-"""One photo file in; an upright 8-bit RGB picture, what EXIF knows of it, and a file of the run folder out."""
+"""One photo file in; an upright 8-bit RGB picture, what EXIF knows of it, and a file in the run out."""
 
 import shutil
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class PhotoHeader:
 
     Attributes:
         width, height: in px, after turning it upright.
-        is_plain: a JPEG or PNG that is upright 8-bit RGB already, so that its bytes can be copied as they are.
+        is_plain: a JPEG or PNG that is upright 8-bit RGB already; its bytes can be copied as they are.
         is_jpeg: its pixels went through JPEG once.
         exposure_s, iso, focal_35mm: from EXIF; None if unknown.
     """
@@ -125,7 +125,7 @@ def read_photo(path: Path) -> Image.Image:
 
 
 def reduced_size(width: int, height: int, max_size: int) -> tuple[int, int]:
-    """The size in px with the longer side at most `max_size`, of the same shape as nearly as whole pixels allow."""
+    """The size in px with the longer side at most `max_size`, its shape kept as whole pixels allow."""
     factor = min(1.0, max_size / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
@@ -141,8 +141,8 @@ def save_picture(image: Image.Image, path: Path) -> None:
 def store_photo(source: Path, header: PhotoHeader, size: tuple[int, int], folder: Path, stem: str) -> str:
     """Writes one photo into the run's `images/`, `size` px large, and returns its file name there.
 
-    A photo that needs no change keeps its bytes. A changed JPEG stays a JPEG, at quality 97 with full colour: its
-    own compression took more already, and a PNG is five times larger. Everything else becomes a PNG, lossless.
+    A photo that needs no change keeps its bytes. A changed JPEG stays a JPEG, at quality 97 with full colour:
+    its own compression took more already, and a PNG is several times larger. All else becomes PNG.
 
     Raises:
         UnreadablePhoto: the pixels cannot be decoded; nothing is written.

@@ -46,15 +46,15 @@ def prepare(
     max_frames: int = 150,
     on_progress: Progress | None = None,
 ) -> Capture:
-    """Copies the photos of `input` into the run, upright, 8-bit RGB, all of one size. Never writes to `input`.
+    """Copies the photos of `input` into the run, upright, 8-bit RGB, of one size; never writes to `input`.
 
     A run that was prepared from the same files already is returned as it is.
 
     Args:
-        input: a folder of photos, a video, a `transforms.json` or its folder, a COLMAP folder with `images/`, or an
-            LLFF folder with `poses_bounds.npy` and `images/`.
+        input: a folder of photos, a video, a `transforms.json` or its folder, a COLMAP folder with `images/`,
+            or an LLFF folder with `poses_bounds.npy` and `images/`.
         downscale: kept for training, which reads the photos reduced by this factor.
-        max_size: longer photos are reduced to this length in px; given intrinsics are scaled along when imported.
+        max_size: longer photos are reduced to this length in px; intrinsics of given poses are scaled along.
         max_frames: at most so many frames of a video, evenly spaced.
         on_progress: called with the finished fraction and a message.
 
@@ -118,7 +118,7 @@ def _already_prepared(run: Run, mark: str) -> Capture | None:
 
 @contextmanager
 def _fresh_images(run: Run) -> Iterator[Path]:
-    """A folder that becomes the run's `images/` at the end; on any failure it vanishes, and `images/` stays."""
+    """A folder that becomes the run's `images/` at the end; on failure it vanishes, and `images/` stays."""
     run.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".images."))
     try:
@@ -135,7 +135,7 @@ def _fresh_images(run: Run) -> Iterator[Path]:
 
 
 def _unique_stems(photos: Iterable[Path], root: Path) -> list[str]:
-    """A file name without suffix for each photo: its own if no other photo has the same, else its path with `_`."""
+    """A file name without suffix for each photo: its own if no other has the same, else its path with `_`."""
     paths = [p.relative_to(root) if p.is_relative_to(root) else p for p in photos]
     counts = Counter(p.stem.lower() for p in paths)
     stems, taken = [], set()
@@ -163,7 +163,7 @@ def _read_headers(photos: tuple[Path, ...], skipped: dict[str, str]) -> dict[Pat
 
 
 def _leave_out_odd_sizes(headers: dict[Path, PhotoHeader], skipped: dict[str, str]) -> tuple[int, int]:
-    """Takes photos of another size than most out of `headers`; returns the size of the others, (width, height).
+    """Takes photos of another size than most out of `headers`; returns the (width, height) of the others.
 
     Raises:
         CaptureError: they are too many to be an accident.
@@ -175,7 +175,7 @@ def _leave_out_odd_sizes(headers: dict[Path, PhotoHeader], skipped: dict[str, st
         groups = ", ".join(f"{n} of {w}x{h}" for (w, h), n in counts.most_common())
         names = ", ".join(p.name for p in odd[:10]) + (", ..." if len(odd) > 10 else "")
         raise CaptureError(
-            f"the photos have {len(others) + 1} sizes: {groups}. All must have the same size and orientation; "
+            f"the photos have {len(others) + 1} sizes: {groups}. All must have one size and orientation; "
             f"take out the smaller group ({names}), or resize it"
         )
     for path in odd:

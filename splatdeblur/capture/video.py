@@ -11,12 +11,12 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".m
 
 
 def frame_interval_s(duration_s: float, max_frames: int) -> float:
-    """Seconds between kept frames: two frames a second, more in a short video, fewer where that makes too many."""
+    """Seconds between kept frames: two a second, more in a short video, fewer where that makes too many."""
     return max(min(0.5, duration_s / min(20, max_frames)), duration_s / max_frames)
 
 
 def read_video(path: Path, *, max_frames: int) -> Iterator[tuple[float, float, Image.Image]]:
-    """Yields (progress in [0, 1], time in seconds since the first frame, upright RGB frame), at most `max_frames`.
+    """Yields (progress in [0, 1], seconds since the first frame, upright RGB frame), at most `max_frames`.
 
     Raises:
         CaptureError: PyAV is missing, or the file holds no video that it can decode.
@@ -25,7 +25,7 @@ def read_video(path: Path, *, max_frames: int) -> Iterator[tuple[float, float, I
         import av
     except ImportError as error:
         raise CaptureError(
-            f"{path} is a video; reading it needs PyAV: pip install 'splatdeblur[video]', or give a folder of photos"
+            f"{path} is a video; it needs PyAV: pip install 'splatdeblur[video]', or give a folder of photos"
         ) from error
     try:
         with av.open(str(path)) as container:
@@ -45,7 +45,7 @@ def read_video(path: Path, *, max_frames: int) -> Iterator[tuple[float, float, I
                     continue
                 start = frame.time if start is None else start
                 time_s = frame.time - start
-                # Compared with the ideal grid, not with the last kept frame, so that rounding does not add up.
+                # Compared with the ideal grid, not the last kept frame, so that rounding does not add up.
                 if time_s < count * interval - 1e-6:
                     continue
                 yield min(1.0, time_s / duration), time_s, _upright(frame.to_image(), frame.rotation)
@@ -59,11 +59,11 @@ def read_video(path: Path, *, max_frames: int) -> Iterator[tuple[float, float, I
 
 
 def _upright(image: Image.Image, rotation_deg: int) -> Image.Image:
-    """Turns a frame by its display matrix; `rotation_deg` is counter-clockwise, a multiple of 90 in phone videos."""
+    """Turns a frame by its display matrix; `rotation_deg` counter-clockwise, in steps of 90 in phones."""
     turns = {
         90: Image.Transpose.ROTATE_90,
         180: Image.Transpose.ROTATE_180,
         270: Image.Transpose.ROTATE_270,
     }
-    turn = turns.get(round(rotation_deg) % 360)
+    turn = turns.get(rotation_deg % 360)
     return image if turn is None else image.transpose(turn)

@@ -11,8 +11,8 @@ class Features:
         max_photo_px: photos are reduced to this length for it; blur leaves no detail above it anyway.
         max_count: strongest features kept in each photo.
         peak_threshold: the contrast a feature needs (COLMAP: 0.0067); blur takes contrast away.
-        follows_shape: affine shape and pooling over domain sizes: blur stretches a feature, and this looks along the
-            stretch. Ten times slower.
+        follows_shape: affine shape and pooling over domain sizes: blur stretches a feature, and this looks
+            along the stretch. Ten times slower.
         is_guided: matches are looked for a second time along the epipolar lines of the first ones.
     """
 
@@ -54,8 +54,8 @@ class Attempt:
         reason: why it may help where the rung before did not.
         features, mapping: the settings.
         continues: starts from the best model so far, if it has the same features, and only adds to it.
-        joins: adds single photos to the best model so far, whose cameras stay as they are, if that holds most photos;
-            only where it does not, a model of all photos is made with these features.
+        joins: adds single photos to the best model so far, whose cameras stay as they are, if that holds most
+            photos; only where it does not, a model of all photos is made with these features.
         below: tried only if a smaller fraction of the photos than this is registered so far.
     """
 
@@ -69,8 +69,8 @@ class Attempt:
 
 
 PATIENT = Mapping(
-    # DeblurGS's thresholds for blurry photos, but not its looser errors (filter 8, pair 12, pose 20 px): those
-    # register as many photos and place them several times worse.
+    # DeblurGS's thresholds for blurry photos, but not its looser errors (filter 8, pair 12, pose 20 px):
+    # those register as many photos and place them several times worse.
     init_max_error=6.0,
     init_min_inliers=30,
     pose_min_inliers=15,
@@ -96,7 +96,7 @@ LADDER: tuple[Attempt, ...] = (
     ),
     Attempt(
         "faint",
-        "even fainter features: where every photo is smeared, the only ones; elsewhere they bring wrong matches",
+        "even fainter features: the only ones where every photo is smeared; elsewhere they mismatch",
         Features(max_count=8192, peak_threshold=0.001, follows_shape=True, is_guided=True),
         PATIENT,
         below=0.6,

@@ -41,7 +41,7 @@ def initial_focal_px(capture: Capture) -> float | None:
 
 
 def pairs_to_match(capture: Capture) -> list[tuple[str, str]]:
-    """Which photos are compared: all with all; in videos and large captures, neighbours near and, rarer, far."""
+    """Which photos are compared: all with all; in videos and large captures near and, rarer, far ones."""
     names = [f.name for f in capture.frames]
     is_video = all(f.time_s is not None for f in capture.frames)
     if len(names) <= (60 if is_video else MAX_EXHAUSTIVE):
@@ -111,7 +111,7 @@ class Bench:
             except InterruptedError as error:
                 raise OutOfTime from error
             finally:
-                token.cancel()  # nothing to cancel after success; after Ctrl-C the pool waits for the thread to end
+                token.cancel()  # after Ctrl-C, for which the pool would wait; after success it does nothing
 
     def extract(
         self,
@@ -223,7 +223,7 @@ class Bench:
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
 
     def triangulate(self, database: Path, posed: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
-        """The points that a database's matches give to photos whose poses are known, which stay as they are."""
+        """The points that a database's matches give to photos whose poses are known and stay."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         return self._interruptibly(
             lambda token: pycolmap.triangulate_points(

@@ -45,7 +45,7 @@ def read_poses(path: Path, split: str | None = None) -> Posed:
 
 
 def load_cameras(path: Path, split: str | None = None) -> tuple[tuple[str, ...], Cameras]:
-    """The names of the photos in `path` and the pinhole cameras of their undistorted versions; see `read_poses`."""
+    """Names of the photos in `path` and pinhole cameras of their undistorted versions; see `read_poses`."""
     posed = read_poses(path, split)
     return posed.names, posed.cameras()
 
@@ -96,7 +96,7 @@ def _fitted(lens: pycolmap.Camera, capture: Capture, name: str) -> pycolmap.Came
     # Rounding to whole pixels moves the two apart by about a pixel's worth, and no more.
     if abs(scale_x - scale_y) * max(lens.width, lens.height) > 2:
         raise PoseError(
-            f"{name} is {capture.width}x{capture.height} px, but its pose speaks of {lens.width}x{lens.height}: "
+            f"{name} is {capture.width}x{capture.height} px, its pose speaks of {lens.width}x{lens.height}: "
             "not the same shape. Use the photos that the poses were made from"
         )
     fitted = pycolmap.Camera(lens.todict())
@@ -116,7 +116,7 @@ def _read_colmap(folder: Path) -> Posed:
 
 
 def read_transforms(path: Path, split: str | None = None) -> Posed:
-    """The frames of a `transforms.json` (nerfstudio, instant-ngp, Blender's NeRF scenes), named by `file_path`.
+    """The frames of a `transforms.json` (nerfstudio, instant-ngp, synthetic NeRF scenes), by `file_path`.
 
     Raises:
         PoseError: a matrix or the intrinsics are missing or no numbers, or there is no frame of that split.

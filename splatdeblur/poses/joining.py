@@ -1,7 +1,7 @@
-"""Single photos join a model of the others: by better features, which only they and their neighbours need to have.
+"""Single photos join a model of the others, by better features, which only they and their neighbours need.
 
-The model's cameras stay where sharper features put them; the cost grows with the number of photos that are missing,
-not with the square of all.
+The model's cameras stay where sharper features put them; the cost grows with the number of photos that are
+missing, not with the square of all.
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ def join(
     database: Path,
     report: Report,
 ) -> Posed | None:
-    """The missing photos that the attempt's features and mapping can place, and the points of these features, all in
-    the model's world; None if there is none.
+    """The missing photos that the attempt's features and mapping can place, and the points of these features,
+    all in the model's world; None if there is none.
 
     Args:
         matches: the database that the model was made from; its matches, verified or not, tell neighbours.
@@ -64,7 +64,7 @@ def join(
 
 
 def matches_between(database: Path) -> dict[tuple[str, str], int]:
-    """How many features of two photos match, whether or not they fit one geometry, for every pair that has any."""
+    """How many features of two photos match, fitting one geometry or not, for every pair that has any."""
     opened = pycolmap.Database.open(database)
     try:
         names = {image.image_id: image.name for image in opened.read_all_images()}
@@ -119,7 +119,7 @@ def _posed_subset(
 
 
 def _brought_into_world_of(placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction) -> bool:
-    """Moves the model by the similarity that fits its images to those that are placed; False if there is none."""
+    """Moves the model by the similarity that fits its images to the placed ones; False if there is none."""
     common = [i for i in model.images.values() if i.has_pose and i.name in placed]
     ours = np.array([i.projection_center() for i in common])
     theirs = np.array([placed[i.name].projection_center() for i in common])

@@ -36,8 +36,8 @@ def pinhole_lens(K: Float[Tensor, "3 3"], width: int, height: int) -> pycolmap.C
 def straightened(lenses: Sequence[pycolmap.Camera]) -> tuple[Float[Tensor, "camera 3 3"], int, int]:
     """Pinhole intrinsics of one picture size for photos of these lenses, and that size (width, height).
 
-    Lenses without distortion stay as they are. With distortion the focal length stays about the same and the picture
-    is cropped until every pixel sees something; all are then cropped about their middle to the smallest of them.
+    Lenses without distortion stay as they are. With distortion the focal length stays about the same and the
+    picture is cropped until every pixel sees something; all are then cropped to the smallest of them.
     """
     pinholes = []
     for lens in lenses:

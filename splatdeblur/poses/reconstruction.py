@@ -31,7 +31,7 @@ class Reconstruction:
 
     Attributes:
         names: file names of the registered photos, in the order of `cameras`.
-        cameras: their poses at mid-exposure and pinhole intrinsics (photos are undistorted), at full photo size.
+        cameras: their poses at mid-exposure and pinhole intrinsics, at the size of the undistorted photos.
         points, colors: sparse points in world units and their sRGB colours in [0, 1]; may be empty.
         missing: photos without a pose, name -> reason.
         reprojection_px: mean reprojection error of the points; None where poses came from a file.
@@ -130,7 +130,7 @@ def colmap_from_reconstruction(reconstruction: Reconstruction) -> pycolmap.Recon
 
 
 def photo_path(run: Run, name: str) -> Path:
-    """The photo that fits the pinhole cameras: the undistorted one if there is one, else the one in `images/`."""
+    """The photo that fits the pinhole cameras: the undistorted one if there is one, else `images/`."""
     undistorted = _undistorted_path(run.poses / "images", name)
     return undistorted if undistorted.is_file() else run.images / name
 
@@ -144,8 +144,8 @@ def _undistorted_path(folder: Path, name: str) -> Path:
 def save_posed(
     posed: Posed, run: Run, *, made_from: str, on_progress: Callable[[float | None, str], None]
 ) -> Reconstruction:
-    """Writes `poses/` (poses.json, a COLMAP model in sparse/, undistorted photos if the lens bends lines), whole or
-    not at all, and returns what was written.
+    """Writes `poses/` (poses.json, a COLMAP model in sparse/, undistorted photos if the lens bends lines),
+    whole or not at all, and returns what was written.
 
     Args:
         made_from: says from which photos and settings; `is_saved_from` compares it.

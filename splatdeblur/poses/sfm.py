@@ -1,4 +1,4 @@
-"""Structure from motion: up the ladder of attempts until every photo has a pose, and which result to believe."""
+"""Structure from motion: up the ladder until every photo has a pose, and which result to believe."""
 
 import logging
 import math
@@ -60,7 +60,8 @@ class Outcome:
 
     def sentence(self, total: int) -> str:
         error = "" if self.model is None else f", mean error {self.error_px:.2f} px"
-        return f"{self.attempt.name}: {len(self.centers)} of {total} photos{error}, {self.seconds:.0f} s ({self.attempt.reason})"
+        found = f"{len(self.centers)} of {total} photos{error}, {self.seconds:.0f} s"
+        return f"{self.attempt.name}: {found} ({self.attempt.reason})"
 
 
 def reconstruct(
@@ -115,10 +116,11 @@ def reconstruct(
 
 def _too_few(registered: int, total: int, sentences: list[str]) -> str:
     return (
-        f"registered {registered} of {total} photos; need {max(MIN_PHOTOS, math.ceil(MIN_FRACTION * total))}. "
-        f"Tried {'; '.join(sentences) or 'nothing'}. The photos must show the same place, neighbours sharing more "
-        "than half of what they see, from positions that differ; add photos between them, leave out the most "
-        "blurred ones, or supply poses in a transforms.json"
+        f"registered {registered} of {total} photos; "
+        f"need {max(MIN_PHOTOS, math.ceil(MIN_FRACTION * total))}. "
+        f"Tried {'; '.join(sentences) or 'nothing'}. The photos must show the same place, neighbours sharing "
+        "more than half of what they see, from positions that differ; add photos between them, leave out the "
+        "most blurred ones, or supply poses in a transforms.json"
     )
 
 
@@ -132,7 +134,7 @@ def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
 
 
 def _posed(outcome: Outcome, names: list[str]) -> Posed:
-    """The model's poses in the capture's order; a distortion that moves nothing by a third of a pixel is dropped."""
+    """Its poses in the capture's order; a distortion that moves nothing by a third of a pixel is dropped."""
     posed = posed_from_colmap(outcome.model)
     if outcome.joined is not None:
         joined = outcome.joined
@@ -160,8 +162,10 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
 
 
 def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float | None:
-    """Median distance between the same cameras of two models after a similarity, as a fraction of their extent;
-    None if they share fewer than four, which any similarity nearly fits."""
+    """Median distance between two models' cameras after a similarity, as a fraction of their extent.
+
+    None if they share fewer than four: some similarity always nearly fits those.
+    """
     common = sorted(ours.keys() & theirs.keys())
     if len(common) < 4:
         return None
@@ -176,8 +180,8 @@ def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> 
 def _better(best: Outcome | None, new: Outcome) -> tuple[Outcome, str]:
     """The outcome to go on with, and a remark where that needs one.
 
-    More photos win, for the same number the smaller error. But a rung further up trades exactness for photos: where
-    it contradicts a model that holds most of them, the earlier one stays.
+    More photos win, for the same number the smaller error. But a rung further up trades exactness for photos:
+    where it contradicts a model that holds most of them, the earlier one stays.
     """
     if best is None or best.model is None:
         return new, ""
@@ -190,7 +194,7 @@ def _better(best: Outcome | None, new: Outcome) -> tuple[Outcome, str]:
     if apart is not None and apart > MAX_DISAGREEMENT and is_trusted:
         return (
             best,
-            f"kept {best.attempt.name}, whose cameras it places {100 * apart:.0f} % of their extent elsewhere",
+            f"kept {best.attempt.name}, whose cameras it moves by {100 * apart:.0f} % of their extent",
         )
     return new, ""
 
@@ -215,7 +219,7 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     database = _database(bench, attempt.features)
     if not database.exists():
         partial = database.with_suffix(".partial")
-        # Sharp features tell the lens best; later attempts, on features that blur moved, would bend it to fit them.
+        # Sharp features tell the lens best; features that blur moved would bend it to fit them.
         lens = next(iter(best.model.cameras.values())) if knows_lens else None
         names = [frame.name for frame in bench.capture.frames]
         bench.extract(partial, attempt.features, names, lens, report)

@@ -1,3 +1,5 @@
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,18 @@ from PIL import Image, ImageFilter
 
 from splatdeblur.capture import Capture, Frame, prepare
 from splatdeblur.errors import PoseError
-from splatdeblur.geometry import look_at
+from splatdeblur.geometry import inverse, look_at
 from splatdeblur.poses import find_poses, load_reconstruction, photo_path
-from splatdeblur.poses.bench import in_blocks, initial_focal_px, pairs_to_match
+from splatdeblur.poses.attempts import LADDER
+from splatdeblur.poses.bench import (
+    Bench,
+    in_blocks,
+    initial_focal_px,
+    mapping_options,
+    pairs_to_match,
+    quiet_colmap,
+)
+from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.sfm import disagreement
 from splatdeblur.run import Run
 
@@ -150,3 +161,34 @@ def test_models_that_differ_by_a_similarity_agree():
     assert disagreement(ours, theirs) < 1e-9
     assert disagreement(ours, {n: rng.normal(size=3) for n in ours}) > 0.05
     assert disagreement(ours, {"0": ours["0"]}) is None
+
+
+def test_a_missing_photo_is_compared_with_its_likeliest_neighbours_and_they_with_each_other():
+    names = [str(i) for i in range(12)]
+    counts = {("0", "11"): 50, ("5", "9"): 40}
+    pairs = neighbour_pairs(names, set(names) - {"0", "5"}, counts)
+    assert ("0", "11") in pairs and ("5", "9") in pairs and ("4", "5") in pairs and ("5", "6") in pairs
+    assert ("1", "2") in pairs and ("0", "5") not in pairs
+    assert len(pairs) == len(set(pairs)) and all(int(a) < int(b) for a, b in pairs)
+
+
+def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_path):
+    capture = prepare(corner, Run(tmp_path / "run"))
+    plain, shaped = LADDER[0], replace(LADDER[2], features=replace(LADDER[2].features, follows_shape=False))
+    with quiet_colmap():
+        bench = Bench(tmp_path, corner, capture, seed=0, deadline=math.inf)
+        names = [f.name for f in capture.frames]
+        bench.extract(tmp_path / "plain.db", plain.features, names, None, silent)
+        bench.match(tmp_path / "plain.db", plain.features, pairs_to_match(capture), silent)
+        whole = bench.map(tmp_path / "plain.db", mapping_options(plain.mapping, 0), None, silent)[0]
+        lost = whole.find_image_with_name("4.png")
+        truth = whole.images[lost.image_id].projection_center()
+        whole.deregister_frame(lost.frame_id)
+        joined = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
+    assert joined.names == ("4.png",) and len(joined.points) > 20
+    extent = np.ptp([i.projection_center() for i in whole.images.values() if i.has_pose], axis=0).max()
+    assert np.linalg.norm(inverse(joined.viewmats)[0, :3, 3].numpy() - truth) < 0.02 * extent
+
+
+def silent(fraction: float, message: str) -> None:
+    """Progress that nobody watches."""
