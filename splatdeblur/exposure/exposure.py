@@ -51,7 +51,7 @@ class Exposure(nn.Module):
         """
         super().__init__()
         self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
-        self.shutter = ShutterTimes(shutter, len(viewmats))
+        self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         self.tone = ToneCurve(tone, len(viewmats))
 
     @property

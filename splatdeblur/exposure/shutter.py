@@ -58,13 +58,12 @@ class ShutterTimes(nn.Module):
 
     def render_times(self, frame: int, num_subframes: int) -> Float[Tensor, "subframe"]:
         """The instants to render, in [0, 1]."""
-        device = self.origin.device
         if self.shutter.sampling == "middles" or num_subframes == 1:
-            times = (torch.arange(num_subframes, device=device) + 0.5) / num_subframes
+            times = (torch.arange(num_subframes).to(self.origin) + 0.5) / num_subframes
         else:
-            times = torch.linspace(0, 1, num_subframes, device=device)
+            times = torch.linspace(0, 1, num_subframes).to(self.origin)
         return self._learned(frame, times)
 
     def slice_edges(self, frame: int, num_subframes: int) -> Float[Tensor, "edge"]:
         """Where the slices meet, from 0 to 1, one more than sub-frames."""
-        return self._learned(frame, torch.linspace(0, 1, num_subframes + 1, device=self.origin.device))
+        return self._learned(frame, torch.linspace(0, 1, num_subframes + 1).to(self.origin))

@@ -17,6 +17,7 @@ from gsplat.strategy import DefaultStrategy, MCMCStrategy
 from jaxtyping import Float
 from torch import Tensor
 
+from ..geometry import matrix_from_quat
 from ..render import Render
 from ..scene import Gaussians
 from .schedules import geometric, ramp
@@ -86,13 +87,24 @@ def relocation(
     return new_opacities, scales * (opacities[:, None] / denominator)
 
 
+def _covariances(
+    quats: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"], **_: bool
+) -> tuple[Float[Tensor, "N 3 3"], None]:
+    """What gsplat's `quat_scale_to_covar_preci` gives, covariances only."""
+    axes = matrix_from_quat(quats) * scales[:, None, :]
+    return axes @ axes.mT, None
+
+
 @contextmanager
-def _own_relocation(device: torch.device) -> Iterator[None]:
-    """gsplat's strategy with the formula above in place of its CUDA kernel, where that cannot run."""
+def _without_cuda(device: torch.device) -> Iterator[None]:
+    """gsplat's strategy with plain torch in place of its two CUDA kernels, where those cannot run."""
     if device.type == "cuda":
         yield
         return
-    with patch.object(gsplat_ops, "compute_relocation", relocation):
+    with (
+        patch.object(gsplat_ops, "compute_relocation", relocation),
+        patch.object(gsplat_ops, "quat_scale_to_covar_preci", _covariances),
+    ):
         yield
 
 
@@ -148,7 +160,7 @@ class DensityControl:
         if isinstance(config, MCMC):
             # Outside of its time the strategy still explores, but moves nothing: step 1 is never a refinement.
             own_step = step if is_working else 1
-            with _seeded(generator), _own_relocation(scene.means.device):
+            with _seeded(generator), _without_cuda(scene.means.device):
                 self._strategy.step_post_backward(
                     scene.params, optimizers, self.state, own_step, info={}, lr=means_lr
                 )

@@ -8,9 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..scene import Gaussians
-
-WINDOW, SIGMA = 11, 1.5  # of SSIM; Wang et al. 2004
-C1, C2 = 0.01**2, 0.03**2
+from .ssim_kernel import C1, C2, TAPS, WINDOW, ssim_and_gradient
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,16 @@ class Loss:
 @lru_cache(maxsize=32)
 def _window_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "valid size"]:
     """Row i is SSIM's Gaussian window over elements i to i + 10."""
-    offsets = torch.arange(WINDOW, dtype=dtype, device=device) - WINDOW // 2
-    window = torch.exp(-offsets.square() / (2 * SIGMA**2))
     matrix = torch.zeros(size - WINDOW + 1, size, dtype=dtype, device=device)
     for i in range(len(matrix)):
-        matrix[i, i : i + WINDOW] = window / window.sum()
+        matrix[i, i : i + WINDOW] = torch.from_numpy(TAPS)
     return matrix
 
 
-def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Float[Tensor, ""]:
-    """Mean structural similarity over all whole windows; both sides at least 11 px.
-
-    The separable window is two matrix products: at the sizes we train at, faster on a CPU than grouped convolutions.
-    Source: Wang et al. 2004.
-    """
+def ssim_by_products(
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]
+) -> Float[Tensor, ""]:
+    """SSIM in plain torch, on any device: the separable window as two matrix products."""
     a, b = predicted.permute(2, 0, 1), photo.permute(2, 0, 1)
     rows = _window_matrix(a.shape[1], a.dtype, a.device)
     columns = _window_matrix(a.shape[2], a.dtype, a.device)
@@ -57,6 +51,32 @@ def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "heigh
     mean_a, mean_b, aa, bb, ab = filtered.split(3)
     structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
     return (structure * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)).mean()
+
+
+class _Ssim(torch.autograd.Function):
+    """The CPU kernel; its gradient is made together with its value."""
+
+    @staticmethod
+    def forward(ctx, predicted, photo):
+        a, b = (x.detach().permute(2, 0, 1).contiguous().numpy() for x in (predicted, photo))
+        value, gradient = ssim_and_gradient(a, b)
+        ctx.save_for_backward(torch.from_numpy(gradient))
+        return predicted.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx, v_value):
+        (gradient,) = ctx.saved_tensors
+        return (v_value * gradient).permute(1, 2, 0), None
+
+
+def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Float[Tensor, ""]:
+    """Mean structural similarity over all whole windows; both sides at least 11 px; gradient by `predicted` only.
+
+    Source: Wang et al. 2004.
+    """
+    if predicted.device.type == "cpu" and predicted.dtype == torch.float32:
+        return _Ssim.apply(predicted, photo)
+    return ssim_by_products(predicted, photo)
 
 
 def photometric(

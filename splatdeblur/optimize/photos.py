@@ -34,7 +34,7 @@ class PhotoSet:
     ) -> "PhotoSet":
         """Reduces full-size `pictures` by each of `levels` in linear light; a level never goes under 32 px."""
         limit = max(1, min(cameras.width, cameras.height) // 32)
-        sizes = [reduced_size(cameras.width, cameras.height, min(level, limit)) for level in levels]
+        sizes = [reduced_size(cameras.width, cameras.height, float(min(level, limit))) for level in levels]
         stacks = tuple(torch.stack([resize_photo(p, *size) for p in pictures]) for size in sizes)
         return cls(names, tuple(cameras.resized(*size) for size in sizes), stacks)
 

@@ -1,0 +1,54 @@
+"""Loss terms against an independent library, naive loops and finite differences."""
+
+import pytest
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from splatdeblur.optimize.losses import photometric, ssim, ssim_by_products, temporal
+
+
+def pictures(height, width, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(height)
+    a = torch.rand(height, width, 3, generator=generator, dtype=torch.float64)
+    b = (a + 0.2 * torch.randn(height, width, 3, generator=generator, dtype=torch.float64)).clamp(0, 1)
+    return a.to(dtype), b.to(dtype)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (23, 40), (64, 48)])
+def test_ssim_equals_torchmetrics_on_whole_windows(size):
+    a, b = pictures(*size)
+    _, full = structural_similarity_index_measure(
+        a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None], data_range=1.0, return_full_image=True
+    )
+    inner = full[..., 5 : size[0] - 5, 5 : size[1] - 5].mean()
+    assert abs(ssim(a, b) - inner) < 1e-5
+    assert abs(ssim_by_products(a, b) - inner) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(11, 11), (12, 33), (50, 37)])
+def test_the_kernels_gradient_equals_autograds(size):
+    a, b = pictures(*size)
+    kernel, plain = a.clone().requires_grad_(), a.double().requires_grad_()
+    ssim(kernel, b).backward()
+    ssim_by_products(plain, b.double()).backward()
+    assert (kernel.grad - plain.grad).norm() < 1e-4 * plain.grad.norm()
+
+
+def test_a_perfect_prediction_costs_nothing():
+    a, _ = pictures(20, 20)
+    assert abs(photometric(a, a, 0.2)) < 1e-6
+
+
+def test_white_says_at_least_white():
+    photo = torch.ones(16, 16, 3)
+    assert photometric(photo * 3, photo, 0.0) == 0
+    assert photometric(photo * 0.5, photo, 0.0) == 0.5
+    grey = torch.full((16, 16, 3), 0.5)
+    assert photometric(grey * 3, grey, 0.0) == 1.0
+
+
+def test_the_temporal_term_counts_change_between_neighbours_only():
+    frames = torch.zeros(3, 4, 4, 3)
+    assert temporal(frames[:1]) == 0
+    frames[1:] = 0.5
+    assert temporal(frames) == 0.25

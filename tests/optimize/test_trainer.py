@@ -1,0 +1,183 @@
+"""Training on a small traced capture: it learns, resumes bit for bit, and notices when it goes wrong."""
+
+import subprocess
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import synthetic
+import torch
+
+from splatdeblur.errors import FormatError, TrainingError
+from splatdeblur.exposure import Bezier, Shutter, Static, Tone
+from splatdeblur.geometry import Cameras
+from splatdeblur.optimize import PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
+from splatdeblur.optimize.density import MCMC, Default, relocation
+from splatdeblur.optimize.schedules import LearningRates, Resolution
+from splatdeblur.render.cpu import CpuRasterizer
+
+CONFIG = TrainConfig(
+    steps=60, gaussians=600, motion=Bezier(order=3), shutter=Shutter(max_subframes=2), tone=Tone(learns_gain=True),
+    density=Default(start=0.05, every=10, threshold=(1e-6, 1e-6)), rates=LearningRates(camera_start=0.1),
+    resolution=Resolution((2, 1), (0.3,)),
+)  # fmt: skip
+
+
+@lru_cache
+def capture():
+    return synthetic.make_capture(synthetic.make_scene(0), photos=6, size=(64, 48), blur_px=(1, 4), subframes=8)
+
+
+def make_trainer(config=CONFIG):
+    shots = capture()
+    viewmats = torch.as_tensor(shots.viewmats).float()
+    Ks = torch.as_tensor(shots.K).float().expand(len(viewmats), 3, 3)
+    cameras = Cameras(viewmats, Ks, 64, 48)
+    pictures = torch.as_tensor(shots.photos).float()
+    names = tuple(f"{i:03d}.png" for i in range(len(viewmats)))
+    photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels)
+    scene = initial_scene(
+        cameras, torch.as_tensor(shots.points).float(), torch.as_tensor(shots.point_colors).float(),
+        count=300, sh_degree=1, generator=torch.Generator().manual_seed(config.seed),
+    )  # fmt: skip
+    return Trainer(photos, scene, config, CpuRasterizer())
+
+
+def everything(trainer):
+    """All numbers of a trainer's state but the clock, flat."""
+    state = {k: v for k, v in trainer.state().items() if k != "seconds"}
+    found = []
+
+    def walk(value):
+        if isinstance(value, dict):
+            for key in sorted(value, key=str):
+                walk(value[key])
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+        elif isinstance(value, torch.Tensor):
+            found.append(value.double().flatten())
+        elif isinstance(value, (int, float)):
+            found.append(torch.tensor([float(value)], dtype=torch.float64))
+
+    walk(state)
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("density", [CONFIG.density, MCMC(every=10, start=0.05)])
+def test_resuming_equals_an_uninterrupted_run_bit_for_bit(density, tmp_path):
+    config = replace(CONFIG, density=density)
+    straight = make_trainer(config)
+    for _ in straight.run():
+        pass
+    first = make_trainer(config)
+    for _ in range(33):
+        first.step()
+    checkpoint.save(first, tmp_path / "latest.pt", {})
+    second = make_trainer(config)
+    second.load_state(checkpoint.load(tmp_path / "latest.pt").state)
+    for _ in second.run():
+        pass
+    assert torch.equal(everything(second), everything(straight))
+
+
+def test_training_lowers_the_error_of_the_predicted_photos():
+    trainer = make_trainer(replace(CONFIG, steps=200))
+    events = list(trainer.run())
+    first, last = (sum(e.psnr for e in part) / len(part) for part in (events[:20], events[-20:]))
+    assert last > first + 3
+    assert events[-1].progress == 1 and events[-1].seconds_left == 0
+
+
+def test_the_budget_of_gaussians_is_kept_and_used():
+    trainer = make_trainer()
+    counts = [event.num_gaussians for event in trainer.run()]
+    assert max(counts) <= 600
+    assert max(counts) > 500
+
+
+def test_the_global_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for _ in make_trainer(replace(CONFIG, steps=25)).run():
+        pass
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_clock_squeezes_the_schedule():
+    trainer = make_trainer(replace(CONFIG, steps=10**6, time_limit=1.5))
+    events = list(trainer.run())
+    assert events[-1].seconds < 6
+    assert events[-1].progress == 1
+    assert trainer.learning_rates(1.0)["means"] < 0.02 * trainer.learning_rates(0.0)["means"]
+
+
+def test_a_scene_that_explodes_goes_back_and_says_so():
+    trainer = make_trainer(replace(CONFIG, steps=1000, motion=Static()))
+    trainer.step()  # step 0 keeps a state to go back to
+    with torch.no_grad():
+        trainer.scene.params["sh0"].fill_(float("nan"))
+    assert "back to the last good state" in trainer.step().note
+    assert trainer.scene.params["sh0"].isfinite().all()
+    assert trainer.step().note == ""
+    with pytest.raises(TrainingError, match="did not help"):
+        for _ in range(10):
+            with torch.no_grad():
+                trainer.scene.params["sh0"].fill_(float("nan"))
+            trainer.step()
+
+
+def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
+    path = tmp_path / "latest.pt"
+    checkpoint.save(make_trainer(), path, {})
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FormatError, match="cut short"):
+            checkpoint.load(path)
+
+
+def test_a_checkpoint_runs_no_code_of_its_own(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return subprocess.run, (["touch", str(tmp_path / "harm")],)
+
+    torch.save({"version": 1, "state": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(FormatError):
+        checkpoint.load(tmp_path / "evil.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
+    path = tmp_path / "latest.pt"
+    trainer = make_trainer()
+    checkpoint.save(trainer, path, {})
+    before = path.read_bytes()
+
+    def full(content, target):
+        target.write_bytes(b"half of it")
+        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(trainer, path, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_relocated_copies_look_like_the_gaussian_they_replace():
+    binoms = torch.tensor([[1.0 if k == 0 else 0.0 for k in range(51)]] + [[0.0] * 51] * 50, dtype=torch.float64)
+    for n in range(1, 51):
+        for k in range(n + 1):
+            binoms[n, k] = binoms[n - 1, k] + (binoms[n - 1, k - 1] if k else 0)
+    opacity = torch.tensor([0.3, 0.7, 0.9], dtype=torch.float64)
+    scales = torch.rand(3, 3, dtype=torch.float64)
+    for copies in (1, 2, 5):
+        new_opacity, new_scales = relocation(opacity, scales, torch.full((3,), copies), binoms)
+        torch.testing.assert_close(1 - (1 - new_opacity) ** copies, opacity)
+        # The centre line integral of the stack of copies equals that of the original.
+        ratio = new_scales / scales
+        x = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
+        stack = 1 - (1 - new_opacity * torch.exp(-(x / ratio[:, 0]) ** 2 / 2)) ** copies
+        torch.testing.assert_close(stack.sum(0), (opacity * torch.exp(-(x**2) / 2)).sum(0), rtol=1e-6, atol=0)
