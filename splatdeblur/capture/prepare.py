@@ -78,6 +78,7 @@ def prepare(
             same = replace(same, downscale=downscale)
             same.save(run.capture)
         return same
+    _require_own_images(run, listing)
     with _fresh_images(run) as folder:
         if is_video:
             capture = _store_video(input, folder, max_size, max_frames, report)
@@ -114,6 +115,16 @@ def _already_prepared(run: Run, mark: str) -> Capture | None:
         return None
     is_whole = all((run.images / frame.name).is_file() for frame in capture.frames)
     return capture if capture.fingerprint == mark and is_whole else None
+
+
+def _require_own_images(run: Run, listing: Listing) -> None:
+    """Makes sure that `images/`, which is replaced as a whole, holds nothing of the user's."""
+    images = run.images.resolve()
+    is_input = any(photo.resolve().is_relative_to(images) for photo in listing.photos)
+    if is_input or (run.images.exists() and not run.capture.exists()):
+        raise CaptureError(
+            f"{run.images} holds files that this program did not put there; choose another folder for the run"
+        )
 
 
 @contextmanager

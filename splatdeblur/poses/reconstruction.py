@@ -149,7 +149,12 @@ def save_posed(
 
     Args:
         made_from: says from which photos and settings; `is_saved_from` compares it.
+
+    Raises:
+        PoseError: `poses/` holds something else, which would be lost.
     """
+    if run.poses.exists() and not (run.poses / "poses.json").exists():
+        raise PoseError(f"{run.poses} was not made by this program; choose another folder for the run")
     reconstruction = posed.straightened()
     run.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".poses."))

@@ -16,8 +16,8 @@ from ..capture import Capture
 from ..errors import PoseError
 from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
-from .bench import MIN_PHOTOS, Bench, OutOfTime, Report, mapping_options, pairs_to_match, quiet_colmap
-from .joining import join
+from .bench import MIN_PHOTOS, Bench, OutOfTime, Pairs, Report, mapping_options, pairs_to_match, quiet_colmap
+from .joining import join, likely_pairs, matches_between
 from .lenses import largest_shift_px
 from .reconstruction import Posed, posed_from_colmap
 
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
 MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
+MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
 
 
@@ -203,6 +204,15 @@ def _database(bench: Bench, features: Features) -> Path:
     return bench.scratch / f"features-{abs(hash(features))}.db"
 
 
+def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None) -> Pairs:
+    """Pairs to compare: the usual ones, but where slow features meet many photos only the likely ones."""
+    names = [frame.name for frame in bench.capture.frames]
+    is_slow = attempt.features.is_guided and len(names) > MAX_PHOTOS_GUIDED
+    if best is None or not is_slow:
+        return pairs_to_match(bench.capture)
+    return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+
+
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:
     """Everything for one rung.
 
@@ -223,7 +233,7 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         lens = next(iter(best.model.cameras.values())) if knows_lens else None
         names = [frame.name for frame in bench.capture.frames]
         bench.extract(partial, attempt.features, names, lens, report)
-        bench.match(partial, attempt.features, pairs_to_match(bench.capture), report)
+        bench.match(partial, attempt.features, _pairs(bench, attempt, best), report)
         partial.rename(database)
     options = mapping_options(attempt.mapping, bench.seed)
     if knows_lens:

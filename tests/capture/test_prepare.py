@@ -127,6 +127,27 @@ def test_the_input_is_never_written_to(photos, run):
     photos.chmod(0o755)
 
 
+def test_a_run_beside_the_photos_never_replaces_them(tmp_path):
+    for index in range(3):
+        save_photo(tmp_path / "images" / f"{index}.jpg", seed=index)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "images").iterdir()}
+    for folder in (tmp_path, tmp_path / "images"):
+        with pytest.raises(CaptureError, match="choose another folder"):
+            prepare(folder, Run(tmp_path))
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "images").iterdir()}
+
+
+def test_heic_photos_are_read_where_the_library_is_installed(tmp_path, run):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    (tmp_path / "in").mkdir()
+    for index in range(3):
+        image = Image.new("RGB", (64, 48), (200, 40 * index, 30))
+        pillow_heif.from_pillow(image).save(tmp_path / "in" / f"{index}.heic", quality=95)
+    capture = prepare(tmp_path / "in", run)
+    assert [f.name for f in capture.frames] == ["0.png", "1.png", "2.png"]
+    assert np.abs(np.asarray(Image.open(run.images / "1.png")).mean((0, 1)) - (200, 40, 30)).max() < 4
+
+
 def test_corrupt_and_truncated_photos_are_left_out_with_a_reason(photos, run):
     (photos / "1.jpg").write_bytes((photos / "1.jpg").read_bytes()[:-300])
     (photos / "2.jpg").write_bytes(b"no photo at all")
