@@ -173,7 +173,8 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(f"splatdeblur {__version__}")
         return
-    logging.basicConfig(level=logging.WARNING, handlers=[RichHandler(console=console, show_time=False, show_path=False)])
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("splatdeblur").setLevel(logging.INFO)
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="splatdeblur", description=__doc__)

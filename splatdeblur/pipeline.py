@@ -25,6 +25,7 @@ from .run import Run
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], None]
+EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
@@ -84,23 +85,33 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
     trainer = make_trainer(run, config)
     settings = plain(replace(config, downscale=downscale_of(run, config)))
     _resume(run, trainer, settings)
-    save_config(config_from_plain(settings), run.config)
-    (run.folder / "versions.json").write_text(json.dumps({name: version(name) for name in LIBRARIES}, indent=1))
+    if trainer.progress < 1:
+        save_config(config_from_plain(settings), run.config)
+        versions = {name: version(name) for name in LIBRARIES}
+        (run.folder / "versions.json").write_text(json.dumps(versions, indent=1))
+        _train_to_end(run, trainer, settings, config.checkpoint_every, on_event)
+    else:
+        logger.info("%s is trained already, with the same settings", run.folder)
+    result = load_result(run, config.device)
+    result.show()
+    return result
+
+
+def _train_to_end(
+    run: Run, trainer: Trainer, settings: dict, checkpoint_every: float, on_event: Callable[[TrainEvent], None]
+) -> None:
     saved_at = trainer.seconds
     with open(run.events, "a" if trainer.step_number else "w") as log:
         try:
             for event in trainer.run():
                 on_event(event)
-                if event.step % 20 == 0 or event.note:
+                if event.step % EVENTS_EVERY == 0 or event.note:
                     log.write(json.dumps(asdict(event)) + "\n")
-                if trainer.seconds - saved_at > config.checkpoint_every:
+                if trainer.seconds - saved_at > checkpoint_every:
                     checkpoints.save(trainer, run.checkpoint, settings)
                     saved_at = trainer.seconds
-        finally:
+        finally:  # an interruption loses nothing
             checkpoints.save(trainer, run.checkpoint, settings)
-    result = load_result(run, config.device)
-    result.show()
-    return result
 
 
 def _resume(run: Run, trainer: Trainer, settings: dict) -> None:

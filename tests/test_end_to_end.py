@@ -1,0 +1,141 @@
+"""The whole road on a tiny traced capture with given poses, through the command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import synthetic
+import torch
+
+from splatdeblur.capture.pixels import read_photo
+from splatdeblur.scene import ply
+
+SIZE = (96, 64)
+
+
+def splatdeblur(*arguments, expect=0):
+    """Runs the command; its stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "splatdeblur.cli", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())  # without the line breaks of an 80-column terminal
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("capture")
+    shots = synthetic.make_capture(synthetic.make_scene(0), photos=8, size=SIZE, blur_px=(1, 3), subframes=8, tests=2)
+    shots.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(capture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    splatdeblur("reconstruct", capture, "--out", folder, "--steps", 150, "--downscale", 1, "--seed", 1)
+    return folder
+
+
+def test_the_run_folder_holds_what_the_stages_hand_on(run):
+    for name in ("capture.json", "images", "poses/poses.json", "config.yaml", "events.jsonl", "checkpoints/latest.pt"):
+        assert (run / name).exists(), name
+    poses = json.loads((run / "poses/poses.json").read_text())
+    assert len(poses["registered"]) == 8 and poses["missing"] == {}
+    assert (run / "evaluation/side_by_side.png").stat().st_size > 1000
+
+
+def test_training_again_finds_the_scene_finished(run):
+    before = (run / "checkpoints/latest.pt").read_bytes()
+    said = splatdeblur("train", run, "--steps", 150, "--downscale", 1, "--seed", 1)
+    assert "is trained already" in said
+    assert (run / "checkpoints/latest.pt").read_bytes() == before
+
+
+def test_scores_follow_the_contract(run, capture):
+    splatdeblur("evaluate", run, "--reference", capture)
+    scores = json.loads((run / "scores.json").read_text())
+    for kind in ("aligned", "unaligned"):
+        novel = scores["novel_view"][kind]
+        assert set(novel["psnr"]["per_image"]) == {"000.png", "001.png"}
+        assert novel["psnr"]["mean"] > 12
+        assert {"ssim", "lpips"} <= set(novel)
+    assert scores["deblurred_inputs"]["psnr"]["mean"] > 14
+    assert {"ate", "path_error_px"} <= set(scores["trajectory"])
+    assert {"alignment", "settings", "seconds"} <= set(scores)
+    assert len(list((run / "evaluation/novel_view/aligned").glob("*.png"))) == 2
+
+
+def test_renders_have_the_size_asked_for(run, capture, tmp_path):
+    splatdeblur("render", run, "--path", "inputs", "--out", tmp_path / "inputs")
+    assert len(list((tmp_path / "inputs").glob("*.png"))) == 8
+    splatdeblur("render", run, "--cameras", capture / "transforms.json", "--out", tmp_path / "file")
+    picture = read_photo(next((tmp_path / "file").rglob("*.png")))
+    assert picture.shape == (SIZE[1], SIZE[0], 3)
+    assert picture.std() > 0.05
+    assert "there are inputs, through, orbit" in splatdeblur(
+        "render", run, "--path", "spiral", "--out", tmp_path / "no", expect=2
+    )
+
+
+def test_the_exported_file_is_the_scene(run, tmp_path):
+    splatdeblur("export", run, "--format", "ply", "--out", tmp_path / "scene.ply")
+    scene = ply.read(tmp_path / "scene.ply")
+    assert len(scene) > 100
+    assert torch.isfinite(scene.means).all()
+    said = splatdeblur("export", run, "--format", "glb", "--out", tmp_path / "scene.glb", expect=2)
+    assert 'no export format "glb"' in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("train", "{empty}"), "run `splatdeblur pose` on it first"),
+        (("pose", "{empty}"), "run `splatdeblur prepare` on it first"),
+        (("render", "{empty}", "--out", "{empty}/x"), "run `splatdeblur train` on it first"),
+        (("reconstruct", "{empty}", "--out", "{empty}/run"), "{empty}"),
+        (("reconstruct", "{empty}/nowhere", "--out", "{empty}/run"), "nowhere"),
+        (("reconstruct", "{empty}", "--out", "{empty}/run", "--preset", "brags"), "no preset"),
+        (("reconstruct", "{empty}", "--out", "{empty}/run", "--device", "tpu"), ""),
+    ],
+)
+def test_errors_are_a_sentence_that_says_what_to_do(arguments, needed, tmp_path):
+    filled = [a.format(empty=tmp_path) for a in arguments]
+    said = splatdeblur(*filled, expect=2)
+    assert needed.format(empty=tmp_path) in said
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(run, capture, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    latest = copy / "checkpoints/latest.pt"
+    latest.write_bytes(latest.read_bytes()[:1000])
+    said = splatdeblur("evaluate", copy, "--reference", capture, expect=2)
+    assert "cut short" in said
+    assert latest.stat().st_size == 1000
+
+
+def test_interrupting_saves_and_the_same_command_continues(capture, tmp_path):
+    command = ["reconstruct", capture, "--out", tmp_path / "run", "--steps", "100000", "--downscale", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "splatdeblur.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
+    )
+    events = tmp_path / "run/events.jsonl"
+    for _ in range(1200):
+        if events.exists() and process.poll() is None:
+            break
+        try:
+            process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    try:
+        process.wait(4)
+    except subprocess.TimeoutExpired:
+        process.send_signal(2)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command continues" in said
+    assert (tmp_path / "run/checkpoints/latest.pt").exists()
