@@ -58,9 +58,7 @@ def in_blocks(pairs: list[tuple[str, str]], photos: int = 24) -> list[list[tuple
 
     COLMAP builds a search index for every photo that a call touches, which costs as much as several pairs.
     """
-    order = {
-        name: index // photos for index, name in enumerate(dict.fromkeys(n for pair in pairs for n in pair))
-    }
+    order = {name: index // photos for index, name in enumerate(dict.fromkeys(n for pair in pairs for n in pair))}
     blocks: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for a, b in pairs:
         blocks.setdefault((order[a], order[b]), []).append((a, b))

@@ -39,9 +39,7 @@ def read_poses(path: Path, split: str | None = None) -> Posed:
         return _read_llff(path)
     if path.suffix == ".json" and path.is_file():
         return read_transforms(path, split)
-    raise PoseError(
-        f"{path} holds no poses; need transforms.json, a COLMAP model (sparse/0) or poses_bounds.npy"
-    )
+    raise PoseError(f"{path} holds no poses; need transforms.json, a COLMAP model (sparse/0) or poses_bounds.npy")
 
 
 def load_cameras(path: Path, split: str | None = None) -> tuple[tuple[str, ...], Cameras]:
@@ -62,9 +60,7 @@ def import_poses(path: Path, capture: Capture) -> Posed:
     files = _photo_files(path, posed.names)
     rows = {file: row for row, file in enumerate(files)}
     known = [(f.name, rows[s]) for f in capture.frames if (s := Path(f.source).resolve()) in rows]
-    missing = {
-        f.name: f"{path} has no pose for it" for f in capture.frames if Path(f.source).resolve() not in rows
-    }
+    missing = {f.name: f"{path} has no pose for it" for f in capture.frames if Path(f.source).resolve() not in rows}
     if len(known) < 3:
         raise PoseError(
             f"{path} has poses for {len(known)} of the {len(capture.frames)} photos, need at least 3. "
@@ -149,9 +145,7 @@ def _matrix(path: Path, frame: dict) -> torch.Tensor:
     try:
         matrix = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
     except (KeyError, TypeError, ValueError) as error:
-        raise PoseError(
-            f"{path}: {frame['file_path']} has no transform_matrix of numbers; need 4x4"
-        ) from error
+        raise PoseError(f"{path}: {frame['file_path']} has no transform_matrix of numbers; need 4x4") from error
     if matrix.shape not in ((4, 4), (3, 4)) or not matrix.isfinite().all():
         raise PoseError(f"{path}: transform_matrix of {frame['file_path']} must be 4x4 finite numbers")
     return _rigid(matrix[:3, :3], matrix[:3, 3], f"{path}: {frame['file_path']}")
@@ -177,9 +171,7 @@ def _picture_size(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -
             with Image.open(listed_path(path, name)) as image:
                 sizes[name] = image.size
         except (OSError, CaptureError) as error:
-            raise PoseError(
-                f"{path} gives no w and h, and {name} cannot be read for them ({error})"
-            ) from error
+            raise PoseError(f"{path} gives no w and h, and {name} cannot be read for them ({error})") from error
     return sizes[name]
 
 
@@ -201,9 +193,7 @@ def _transforms_lens(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]
     elif "camera_angle_x" in fields:
         fl_x = 0.5 * width / math.tan(0.5 * number("camera_angle_x"))
     else:
-        raise PoseError(
-            f"{path} has neither fl_x nor camera_angle_x; the focal length is needed, in px or radians"
-        )
+        raise PoseError(f"{path} has neither fl_x nor camera_angle_x; the focal length is needed, in px or radians")
     if min(fl_x, width, height) <= 0:
         raise PoseError(f"{path}: focal length {fl_x} px and size {width}x{height} must be positive")
     pinhole = [fl_x, number("fl_y", fl_x), number("cx", width / 2), number("cy", height / 2)]
@@ -232,16 +222,11 @@ def _read_llff(path: Path) -> Posed:
         raise PoseError(f"{path} has the shape {rows.shape}, need (photos, 17) finite numbers")
     photos, _ = llff_photos(path)
     if len(photos) != len(rows):
-        raise PoseError(
-            f"{path} has {len(rows)} poses for {len(photos)} photos in images/; they must be as many"
-        )
+        raise PoseError(f"{path} has {len(rows)} poses for {len(photos)} photos in images/; they must be as many")
     matrices = torch.from_numpy(rows[:, :15].reshape(-1, 3, 5).astype(np.float64))
     down, right, back = matrices[..., 0], matrices[..., 1], matrices[..., 2]
     opencv = torch.stack([right, down, -back], dim=-1)
-    poses = [
-        _rigid(r, t, f"{path}: row {i}")
-        for i, (r, t) in enumerate(zip(opencv, matrices[..., 3], strict=True))
-    ]
+    poses = [_rigid(r, t, f"{path}: row {i}") for i, (r, t) in enumerate(zip(opencv, matrices[..., 3], strict=True))]
     lenses = []
     for height, width, focal in matrices[..., 4].tolist():
         K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float64)

@@ -46,6 +46,7 @@ def join(
     bench.match(database, attempt.features, pairs, report)
     start = bench.triangulate(database, _posed_subset(database, known, lens))
     options = mapping_options(attempt.mapping, bench.seed)
+    options.load_all_images = True  # else COLMAP fails on a start image whose features match nothing
     options.fix_existing_frames = True
     options.ba_refine_focal_length = options.ba_refine_extra_params = False
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = False
@@ -91,9 +92,7 @@ def neighbour_pairs(names: list[str], placed: set[str], counts: dict[tuple[str, 
         before = [n for n in names[: order[name]] if n in placed][-NEXT_IN_ORDER:]
         after = [n for n in names[order[name] :] if n in placed][:NEXT_IN_ORDER]
         near = list(dict.fromkeys([*ranked[:MOST_MATCHED], *before, *after]))
-        others = [
-            n for n in names if n not in placed and n != name and abs(order[n] - order[name]) <= NEXT_IN_ORDER
-        ]
+        others = [n for n in names if n not in placed and n != name and abs(order[n] - order[name]) <= NEXT_IN_ORDER]
         for pair in (*((name, n) for n in (*near, *others)), *combinations(near, 2)):
             found[tuple(sorted(pair, key=order.__getitem__))] = None
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
@@ -106,16 +105,12 @@ def likely_pairs(names: list[str], counts: dict[tuple[str, str], int], most: int
     partners: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
     for (a, b), count in both_ways.items():
         partners[a].append((-count, b))
-    found = {
-        tuple(sorted((a, b), key=order.__getitem__)) for a in names for _, b in sorted(partners[a])[:most]
-    }
+    found = {tuple(sorted((a, b), key=order.__getitem__)) for a in names for _, b in sorted(partners[a])[:most]}
     found |= {(a, b) for step in (1, 2) for a, b in zip(names, names[step:], strict=False)}
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
 
-def _posed_subset(
-    database: Path, images: list[pycolmap.Image], lens: pycolmap.Camera
-) -> pycolmap.Reconstruction:
+def _posed_subset(database: Path, images: list[pycolmap.Image], lens: pycolmap.Camera) -> pycolmap.Reconstruction:
     """A model of some images, with their poses, under the ids that the database gives them."""
     opened = pycolmap.Database.open(database)
     try:

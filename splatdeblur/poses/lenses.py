@@ -75,9 +75,7 @@ def undistort(
     Bicubic, because every sharpness lost here is lost for good; pixels beyond the edge repeat the edge.
     """
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
-    warped = torch.nn.functional.grid_sample(
-        image, grid, mode="bicubic", padding_mode="border", align_corners=False
-    )
+    warped = torch.nn.functional.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return warped[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 

@@ -136,9 +136,7 @@ def photo_path(run: Run, name: str) -> Path:
 
 
 def _undistorted_path(folder: Path, name: str) -> Path:
-    return folder / (
-        name if name.lower().endswith(".png") else f"{name}.png"
-    )  # lossless whatever the photo was
+    return folder / (name if name.lower().endswith(".png") else f"{name}.png")  # lossless whatever the photo was
 
 
 def save_posed(
@@ -245,6 +243,4 @@ def load_reconstruction(run: Run) -> Reconstruction:
             tuple(facts["attempts"]),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise PoseError(
-            f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again"
-        ) from error
+        raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error

@@ -99,6 +99,11 @@ def reconstruct(
             except OutOfTime:
                 sentences.append(f"{attempt.name}: stopped by the time limit")
                 break
+            except (RuntimeError, ValueError, IndexError) as error:
+                # COLMAP's own checks, in an attempt that others may make up for.
+                sentences.append(f"{attempt.name}: COLMAP failed ({error})")
+                logger.warning(sentences[-1])
+                continue
             outcomes.append(outcome)
             sentences.append(outcome.sentence(len(names)))
             best, remark = _better(best, outcome)

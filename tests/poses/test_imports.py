@@ -31,9 +31,7 @@ def write_photos(folder: Path, count: int = 5, size=(WIDTH, HEIGHT)) -> None:
         Image.fromarray(pixels).save(folder / f"{index}.png")
 
 
-def write_transforms(
-    folder: Path, viewmats: torch.Tensor, per_frame: list[dict] | None = None, **fields
-) -> Path:
+def write_transforms(folder: Path, viewmats: torch.Tensor, per_frame: list[dict] | None = None, **fields) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     matrices = (inverse(viewmats) @ FLIP).tolist()
     frames = [{"file_path": f"images/{i}.png", "transform_matrix": m} for i, m in enumerate(matrices)]
@@ -117,9 +115,7 @@ def test_a_split_chooses_its_frames(tmp_path):
     ],
 )
 def test_nonsense_in_a_frame_is_an_error_that_names_the_file(tmp_path, broken):
-    path = write_transforms(
-        tmp_path, ring_viewmats(), [broken, {}, {}, {}, {}], fl_x=FOCAL, w=WIDTH, h=HEIGHT
-    )
+    path = write_transforms(tmp_path, ring_viewmats(), [broken, {}, {}, {}, {}], fl_x=FOCAL, w=WIDTH, h=HEIGHT)
     with pytest.raises(PoseError, match=r"transforms\.json"):
         read_poses(path)
 
@@ -165,9 +161,7 @@ def test_llff_rows_are_down_right_back(tmp_path):
     for pose in world_from_camera:
         right, down, forward, center = pose[:3].T
         size = np.array([HEIGHT, WIDTH, FOCAL])
-        rows.append(
-            np.concatenate([np.stack([down, right, -forward, center, size], axis=1).ravel(), [1.0, 9.0]])
-        )
+        rows.append(np.concatenate([np.stack([down, right, -forward, center, size], axis=1).ravel(), [1.0, 9.0]]))
     np.save(tmp_path / "poses_bounds.npy", np.array(rows))
     names, cameras = load_cameras(tmp_path)
     assert names == tuple(f"{i}.png" for i in range(5))

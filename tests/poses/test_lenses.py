@@ -52,9 +52,7 @@ def test_points_seen_through_the_lens_land_where_the_pinhole_sees_them(model):
 def test_every_pixel_of_the_straightened_photo_was_seen(model):
     lens = make_lens(model)
     (K,), width, height = straightened([lens])
-    corners = np.array(
-        [[0.5, 0.5, 1], [width - 0.5, 0.5, 1], [0.5, height - 0.5, 1], [width - 0.5, height - 0.5, 1]]
-    )
+    corners = np.array([[0.5, 0.5, 1], [width - 0.5, 0.5, 1], [0.5, height - 0.5, 1], [width - 0.5, height - 0.5, 1]])
     seen = lens.img_from_cam(corners @ np.linalg.inv(K.numpy()).T)
     assert (seen > -0.5).all() and (seen < np.array([128.5, 96.5])).all()
 

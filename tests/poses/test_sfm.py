@@ -1,4 +1,5 @@
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,22 +79,14 @@ def corner(tmp_path_factory) -> Path:
 def test_cameras_of_a_textured_corner_are_found_where_they_were(corner, tmp_path):
     run, messages = Run(tmp_path / "run"), []
     capture = prepare(corner, run)
-    poses = find_poses(
-        run, capture, on_progress=lambda fraction, message: messages.append((fraction, message))
-    )
+    poses = find_poses(run, capture, on_progress=lambda fraction, message: messages.append((fraction, message)))
     assert poses.names == tuple(f"{i}.png" for i in range(8)) and poses.missing == {}
     viewmats = walk(8)
-    true = dict(
-        zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True)
-    )
+    true = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
     found = dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True))
     assert disagreement(found, true) < 0.01
     assert poses.cameras.Ks[0, 0, 0].item() == pytest.approx(FOCAL, rel=0.03)
-    assert (
-        len(poses.points) > 100
-        and poses.reprojection_px < 1
-        and poses.attempts[0].startswith("plain: 8 of 8")
-    )
+    assert len(poses.points) > 100 and poses.reprojection_px < 1 and poses.attempts[0].startswith("plain: 8 of 8")
     assert any("features" in m for _, m in messages) and any("matches" in m for _, m in messages)
     assert all(f is None or 0 <= f <= 1 for f, _ in messages)
     again = load_reconstruction(run)
@@ -179,11 +172,14 @@ def test_likely_pairs_are_the_best_matched_and_the_next_in_order():
     assert ("2", "8") not in pairs and len(pairs) == len(set(pairs)) == 4 + 8 + 7
 
 
-def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_path):
-    capture = prepare(corner, Run(tmp_path / "run"))
+@pytest.mark.parametrize("odd", [None, "2.png"])
+def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_path, odd):
+    folder = tmp_path / "photos"
+    shutil.copytree(corner, folder)
+    capture = prepare(folder, Run(tmp_path / "run"))
     plain, shaped = LADDER[0], replace(LADDER[2], features=replace(LADDER[2].features, follows_shape=False))
     with quiet_colmap():
-        bench = Bench(tmp_path, corner, capture, seed=0, deadline=math.inf)
+        bench = Bench(tmp_path, folder, capture, seed=0, deadline=math.inf)
         names = [f.name for f in capture.frames]
         bench.extract(tmp_path / "plain.db", plain.features, names, None, silent)
         bench.match(tmp_path / "plain.db", plain.features, pairs_to_match(capture), silent)
@@ -191,6 +187,8 @@ def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_pa
         lost = whole.find_image_with_name("4.png")
         truth = whole.images[lost.image_id].projection_center()
         whole.deregister_frame(lost.frame_id)
+        if odd:  # a neighbour whose features match nothing must not stop the others
+            Image.fromarray(texture(9)[:HEIGHT, :WIDTH]).save(folder / odd)
         joined = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
     assert joined.names == ("4.png",) and len(joined.points) > 20
     extent = np.ptp([i.projection_center() for i in whole.images.values() if i.has_pose], axis=0).max()
