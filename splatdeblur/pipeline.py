@@ -75,7 +75,7 @@ def downscale_of(run: Run, config: Config) -> float:
     shots = Capture.load(run.require(run.capture, "prepare"))
     if config.downscale:
         return config.downscale
-    return shots.downscale if shots.downscale != 1 else max(1.0, min(shots.width, shots.height) / TARGET_WIDTH_PX)
+    return shots.downscale if shots.downscale != 1 else max(1.0, shots.width / TARGET_WIDTH_PX)
 
 
 def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> Result:

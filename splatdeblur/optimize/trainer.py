@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Static, Tone
+from ..exposure import Bezier, CubicSpline, Exposure, Linear, RenderFn, Shutter, Static, Tone
+from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .density import MCMC, Default, DensityControl
@@ -34,8 +35,10 @@ class TrainConfig:
         seed: of every random choice.
         time_limit: seconds of training after which schedules are squeezed to end; 0 for no limit.
         sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
-        gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo, or per 30 pixels of all.
+        gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo or per 30 pixels of all, and
+            no more than 100,000, what a CPU can train in minutes.
         initial: share of them to start with.
+        crop_pixels: a step looks at no more than about so many pixels, a random window of a larger photo; 0 for all.
         is_antialiased: Mip-Splatting's opacity compensation.
         random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
         noise: std of the initial control points of motion, in radians.
@@ -47,6 +50,7 @@ class TrainConfig:
     sh_degree: int = 1
     gaussians: int = 0
     initial: float = 0.4
+    crop_pixels: int = 60_000
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
@@ -60,7 +64,7 @@ class TrainConfig:
 
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
-        return self.gaussians or max(1000, min(pixels, photos * pixels // 30))
+        return self.gaussians or max(1000, min(pixels, photos * pixels // 30, 100_000))
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,19 @@ class Trainer:
             self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
         return self._queue.pop()
 
-    def _render_fn(self, level: int, frame: int, progress: float):
-        camera = self.photos.cameras[level].at(frame)
+    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor]:
+        """The camera and the picture of a photo, or of a random window of it if it is large."""
+        camera, photo = self.photos.cameras[level].at(frame), self.photos.pictures[level][frame]
+        share = (self.config.crop_pixels or inf) / (camera.width * camera.height)
+        if share >= 1:
+            return camera, photo
+        width, height = round(camera.width * share**0.5), round(camera.height * share**0.5)
+        free = torch.tensor([camera.width - width + 1, camera.height - height + 1])
+        left, top = (torch.rand(2, generator=self.generator) * free).long().tolist()
+        return camera.cropped(left, top, width, height), photo[top : top + height, left : left + width]
+
+    def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
+        """Draws the scene as it is at this progress, through one photo's lens."""
         degree = min(self.config.sh_degree, int(progress * 2 * (self.config.sh_degree + 1)))
         background = (0.0, 0.0, 0.0)
         if self.config.random_background:
@@ -183,9 +198,9 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        photo = self.photos.pictures[level][frame]
+        camera, photo = self._window(level, frame)
 
-        predicted = self.exposure(self._render_fn(level, frame, progress), frame, num_subframes)
+        predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes)
         error = photometric(predicted.srgb, photo, self.config.loss.dssim)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:

@@ -13,7 +13,7 @@ from numba import njit, prange, types
 from numba.extending import intrinsic, overload
 
 from .projection import ALPHA_MIN
-from .tiles import BLUE, DEPTH, GREEN, OPACITY, RED, TILE, XX, XY, YY, X, Y, half_height
+from .tiles import BLUE, DEPTH, GREEN, HALF_HEIGHT, OPACITY, RED, TILE, XX, XY, YY, X, Y
 
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
@@ -62,7 +62,7 @@ def _exp_overload(x):
 @njit(**INLINE)
 def _rows(row, top):
     """First and last row of a tile, counted from its top edge, that a footprint touches."""
-    reach = half_height(row)
+    reach = row[HALF_HEIGHT]
     first = math.ceil(row[Y] - reach - 0.5 - top)
     last = math.floor(row[Y] + reach - 0.5 - top)
     return int(max(first, 0.0)), int(min(last, TILE - 1.0))

@@ -11,8 +11,8 @@ TILE = 16
 BANDS = 4  # the tile rows of a picture are shared between this many independent pieces of work
 
 # Columns of the packed Gaussians that the blending loops read, in depth order.
-X, Y, XX, XY, YY, OPACITY, REACH, RED, GREEN, BLUE, DEPTH = range(11)
-PACKED = 11
+X, Y, XX, XY, YY, OPACITY, REACH, HALF_HEIGHT, RED, GREEN, BLUE, DEPTH = range(12)
+PACKED = 12
 REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
 
@@ -71,15 +71,11 @@ def sort_and_pack(means2d, conics, screen_opacities, colors, depths, depth_bits,
             row[OPACITY] = screen_opacities[c, g]
             # Twice the exponent at which the Gaussian falls under ALPHA_MIN: its footprint is d^T Q d <= reach.
             row[REACH] = 2 * math.log(screen_opacities[c, g] / ALPHA_MIN)
+            # How far it reaches up and down, in px.
+            det = float(row[XX]) * row[YY] - float(row[XY]) * row[XY]
+            row[HALF_HEIGHT] = math.sqrt(max(row[REACH], 0.0) * row[XX] / det) + REACH_SLACK
             row[RED], row[GREEN], row[BLUE] = colors[c, g, 0], colors[c, g, 1], colors[c, g, 2]
             row[DEPTH] = depths[c, g]
-
-
-@njit(**INLINE)
-def half_height(row):
-    """How far the footprint reaches up and down, in px."""
-    det = float(row[XX]) * row[YY] - float(row[XY]) * row[XY]
-    return math.sqrt(max(row[REACH], 0.0) * row[XX] / det) + REACH_SLACK
 
 
 @njit(**INLINE)
@@ -111,7 +107,7 @@ def visit_tiles(packed, counts, tiles_x, tiles_y, cursor, entries):
         first_row, last_row = band * tiles_y // BANDS, (band + 1) * tiles_y // BANDS
         for rank in range(counts[c]):
             row = packed[c, rank]
-            y, reach = float(row[Y]), half_height(row)
+            y, reach = float(row[Y]), float(row[HALF_HEIGHT])
             top = max(first_row, int(max(math.floor((y - reach - 0.5) / TILE), 0.0)))
             bottom = min(last_row - 1, int(min(math.floor((y + reach + 0.5) / TILE), tiles_y - 1.0)))
             for tile_y in range(top, bottom + 1):
