@@ -25,8 +25,8 @@ class Shutter:
 
     sampling: Literal["middles", "ends"] = "middles"
     is_thick: bool = True
-    max_subframes: int = 5
-    spacing_px: float = 0.0
+    max_subframes: int = 6
+    spacing_px: float = 2.5
     learns_times: bool = False
     is_linear: bool = True
 

@@ -38,7 +38,7 @@ class Default:
         reset_every: steps between two resets of all opacities; 0 never.
     """
 
-    threshold: tuple[float, float] = (4e-4, 2e-4)
+    threshold: tuple[float, float] = (1.5e-4, 1e-4)
     anneal_until: float = 0.3
     start: float = 0.03
     stop: float = 0.6

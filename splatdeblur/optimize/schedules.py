@@ -34,8 +34,8 @@ class LearningRates:
     opacities: float = 5e-2
     sh0: float = 2.5e-3
     shN: float = 1.25e-4
-    motion: tuple[float, float] = (1e-3, 1e-5)
-    pose: tuple[float, float] = (3e-4, 3e-6)
+    motion: tuple[float, float] = (1e-2, 1e-3)
+    pose: tuple[float, float] = (3e-3, 3e-4)
     tone: float = 1e-3
     times: float = 3e-3
     camera_start: float = 0.03
