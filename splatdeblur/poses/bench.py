@@ -116,26 +116,26 @@ class Bench:
         database: Path,
         features: Features,
         names: Sequence[str],
-        lens: pycolmap.Camera | None,
+        lenses: Sequence[pycolmap.Camera] | None,
         report: Report,
     ) -> None:
-        """Makes a database with the features of some photos, all with one camera.
+        """Makes a database with the features of some photos.
 
         Args:
-            lens: what is known of it; None to start from EXIF, else from a usual focal length.
+            lenses: what is known of each photo's lens, equal ones being one camera; None for one camera of all,
+                which starts from EXIF, else from a usual focal length.
         """
         database.unlink(missing_ok=True)
-        reader = pycolmap.ImageReaderOptions()
-        reader.camera_model = "SIMPLE_RADIAL"
-        focal = initial_focal_px(self.capture)
-        if lens is not None:
-            reader.camera_params = ",".join(map(str, lens.params))
-        elif focal is not None:
-            reader.camera_params = f"{focal},{self.capture.width / 2},{self.capture.height / 2},0"
         # Entered in order first, so that ids do not depend on which thread finishes first.
         pycolmap.Database.open(database).close()
         mode = pycolmap.CameraMode.SINGLE
-        pycolmap.import_images(database, self.photos, mode, names, reader)
+        by_lens: dict[tuple[str, str], list[str]] = {}
+        for name, lens in zip(names, lenses or (None,) * len(names), strict=True):
+            by_lens.setdefault(self._model_and_params(lens), []).append(name)
+        for (model, params), alike in by_lens.items():
+            reader = pycolmap.ImageReaderOptions()
+            reader.camera_model, reader.camera_params = model, params
+            pycolmap.import_images(database, self.photos, mode, alike, reader)
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu = False
         options.max_image_size = features.max_photo_px
@@ -158,6 +158,14 @@ class Bench:
                     cancellation_token=token,
                 )
             )
+
+    def _model_and_params(self, lens: pycolmap.Camera | None) -> tuple[str, str]:
+        """As COLMAP wants to be told of a camera before it enters photos."""
+        if lens is not None:
+            return lens.model_name, ",".join(map(str, lens.params))
+        focal = initial_focal_px(self.capture)
+        known = "" if focal is None else f"{focal},{self.capture.width / 2},{self.capture.height / 2},0"
+        return "SIMPLE_RADIAL", known
 
     def match(self, database: Path, features: Features, pairs: Pairs, report: Report) -> None:
         """Adds the verified matches of pairs of photos to a database."""
@@ -220,14 +228,45 @@ class Bench:
         )
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
 
-    def triangulate(self, database: Path, posed: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
-        """The points that a database's matches give to photos whose poses are known and stay."""
+    def triangulate(
+        self,
+        database: Path,
+        posed: pycolmap.Reconstruction,
+        options: pycolmap.IncrementalPipelineOptions | None = None,
+    ) -> pycolmap.Reconstruction:
+        """The points that a database's matches give to photos whose poses are known and stay, with colours.
+
+        Args:
+            options: which matches become points; None for COLMAP's own.
+        """
+        options = options or pycolmap.IncrementalPipelineOptions()
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         return self._interruptibly(
             lambda token: pycolmap.triangulate_points(
-                posed, database, self.photos, folder, clear_points=True, cancellation_token=token
+                posed, database, self.photos, folder, clear_points=True, options=options, cancellation_token=token
             )
         )
+
+
+def posed_model(
+    database: Path, poses: dict[str, pycolmap.Rigid3d], lenses: dict[str, pycolmap.Camera]
+) -> pycolmap.Reconstruction:
+    """A model of photos with their poses and lenses, without points, under the ids that the database gives them."""
+    opened = pycolmap.Database.open(database)
+    try:
+        images = {image.name: image for image in opened.read_all_images()}
+        cameras = {camera.camera_id: camera for camera in opened.read_all_cameras()}
+    finally:
+        opened.close()
+    model = pycolmap.Reconstruction()
+    for name, pose in poses.items():
+        camera = cameras[images[name].camera_id]
+        if not model.exists_camera(camera.camera_id):
+            camera.params = lenses[name].params
+            model.add_camera_with_trivial_rig(camera)
+        image = pycolmap.Image(name=name, camera_id=camera.camera_id, image_id=images[name].image_id)
+        model.add_image_with_trivial_frame(image, pose)
+    return model
 
 
 def mapping_options(mapping: Mapping, seed: int) -> pycolmap.IncrementalPipelineOptions:

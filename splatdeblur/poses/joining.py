@@ -12,7 +12,7 @@ import numpy as np
 import pycolmap
 
 from .attempts import Attempt
-from .bench import Bench, Pairs, Report, mapping_options
+from .bench import Bench, Pairs, Report, mapping_options, posed_model
 from .reconstruction import Posed, posed_from_colmap
 
 MOST_MATCHED = 6  # neighbours of a missing photo by the number of matches with it
@@ -42,9 +42,10 @@ def join(
     if len(known) < 4:  # too few to bring a result back into the model's world
         return None
     lens = model.cameras[known[0].camera_id]
-    bench.extract(database, attempt.features, touched, lens, report)
+    bench.extract(database, attempt.features, touched, [lens] * len(touched), report)
     bench.match(database, attempt.features, pairs, report)
-    start = bench.triangulate(database, _posed_subset(database, known, lens))
+    poses = {image.name: image.cam_from_world() for image in known}
+    start = bench.triangulate(database, posed_model(database, poses, dict.fromkeys(poses, lens)))
     options = mapping_options(attempt.mapping, bench.seed)
     options.load_all_images = True  # else COLMAP fails on a start image whose features match nothing
     options.fix_existing_frames = True
@@ -108,23 +109,6 @@ def likely_pairs(names: list[str], counts: dict[tuple[str, str], int], most: int
     found = {tuple(sorted((a, b), key=order.__getitem__)) for a in names for _, b in sorted(partners[a])[:most]}
     found |= {(a, b) for step in (1, 2) for a, b in zip(names, names[step:], strict=False)}
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
-
-
-def _posed_subset(database: Path, images: list[pycolmap.Image], lens: pycolmap.Camera) -> pycolmap.Reconstruction:
-    """A model of some images, with their poses, under the ids that the database gives them."""
-    opened = pycolmap.Database.open(database)
-    try:
-        ids = {image.name: image.image_id for image in opened.read_all_images()}
-        camera = opened.read_all_cameras()[0]
-    finally:
-        opened.close()
-    camera.params = lens.params
-    model = pycolmap.Reconstruction()
-    model.add_camera_with_trivial_rig(camera)
-    for image in images:
-        copy = pycolmap.Image(name=image.name, camera_id=camera.camera_id, image_id=ids[image.name])
-        model.add_image_with_trivial_frame(copy, image.cam_from_world())
-    return model
 
 
 def _brought_into_world_of(placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction) -> bool:

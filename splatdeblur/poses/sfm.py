@@ -235,9 +235,9 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     if not database.exists():
         partial = database.with_suffix(".partial")
         # Sharp features tell the lens best; features that blur moved would bend it to fit them.
-        lens = next(iter(best.model.cameras.values())) if knows_lens else None
         names = [frame.name for frame in bench.capture.frames]
-        bench.extract(partial, attempt.features, names, lens, report)
+        lenses = list(best.model.cameras.values())[:1] * len(names) if knows_lens else None
+        bench.extract(partial, attempt.features, names, lenses, report)
         bench.match(partial, attempt.features, _pairs(bench, attempt, best), report)
         partial.rename(database)
     options = mapping_options(attempt.mapping, bench.seed)
