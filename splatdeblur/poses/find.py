@@ -9,6 +9,7 @@ from ..run import Run
 from .imports import import_poses
 from .reconstruction import Reconstruction, is_saved_from, load_reconstruction, save_posed
 from .sfm import reconstruct
+from .triangulate import MIN_POINTS, with_points
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ def find_poses(
 ) -> Reconstruction:
     """Poses, pinhole intrinsics and sparse points of the run's photos, saved under `poses/`.
 
+    Poses that came along stay as they are; points are found in the photos if hardly any came with them.
     A run that has poses from the same photos and seed already keeps them.
 
     Args:
@@ -40,6 +42,8 @@ def find_poses(
         return load_reconstruction(run)
     if capture.known_poses is not None:
         posed = import_poses(Path(capture.known_poses), capture)
+        if len(posed.points) < MIN_POINTS:
+            posed = with_points(posed, run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s)
     else:
         posed = reconstruct(run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s)
     reconstruction = save_posed(posed, run, made_from=made_from, on_progress=report)

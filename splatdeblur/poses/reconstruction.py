@@ -34,7 +34,7 @@ class Reconstruction:
         cameras: their poses at mid-exposure and pinhole intrinsics, at the size of the undistorted photos.
         points, colors: sparse points in world units and their sRGB colours in [0, 1]; may be empty.
         missing: photos without a pose, name -> reason.
-        reprojection_px: mean reprojection error of the points; None where poses came from a file.
+        reprojection_px: mean reprojection error of the points; None where these, or none, came from a file.
         attempts: what was tried, in order, each a sentence with its result.
     """
 
