@@ -34,7 +34,7 @@ PARTNERS = 12  # photos that each photo is compared with then
 # Guided: along the epipolar lines a match needs less to stand out, which doubles the number of points. Its time
 # grows with the square of the number of features.
 KINDS: tuple[tuple[str, Features], ...] = (
-    ("plain features", Features(max_count=4096, is_guided=True)),
+    ("plain features", Features(max_photo_px=800, max_count=4096, is_guided=True)),
     ("features that follow the smear", next(a.features for a in LADDER if a.features.follows_shape)),
 )
 """What is tried in order until there are enough points, each with its name."""
