@@ -19,13 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from . import __version__, pipeline
 from .capture import Capture
-from .config import DEFAULT_PRESET, Config, load_preset, with_settings
+from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
 from .errors import SplatDeblurError
 from .optimize import TrainEvent
 from .result import Result, load_result
 from .run import Run
 
-console = Console(stderr=True, highlight=False)
+# File names are no markup, and paths stay whole when the output is a file: `[red].jpg` is printed as it is called.
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="photos, a video, or a folder with known poses")]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run folder")]
@@ -49,16 +50,16 @@ def _config(
     settings: tuple[str, ...] = (),
 ) -> Config:
     config = load_preset(preset)
-    train = replace(config.train, seed=seed, steps=steps or config.train.steps)
+    train = replace(config.train, seed=seed, steps=config.train.steps if steps is None else steps)
     train = replace(train, time_limit=time_limit or train.time_limit)
     config = replace(config, downscale=downscale or config.downscale, device=device, train=train)
-    return with_settings(config, settings)
+    return checked(with_settings(config, settings))
 
 
 @contextmanager
 def _bar() -> Iterator[tuple[Callable[[float | None, str], None], Callable[[TrainEvent], None]]]:
     """A progress bar, fed by stages with a fraction and a message, or by training events."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
         task = progress.add_task("", total=1.0)
         said = [""]
@@ -118,10 +119,12 @@ def reconstruct(
     _tell_result(result)
 
 
-def evaluate(run: RunFolder, *, reference: Annotated[Path, tyro.conf.arg(help="folder with the truth")]):
+def evaluate(
+    run: RunFolder, *, reference: Annotated[Path, tyro.conf.arg(help="folder with the truth")], device: Device = "auto"
+):
     """Scores of a run against the truth, where there is one."""
     with _bar() as (show, _):
-        scores = pipeline.evaluate(Run(run), reference, None, lambda message, fraction: show(fraction, message))
+        scores = pipeline.evaluate(Run(run), reference, device, lambda message, fraction: show(fraction, message))
     novel = scores.novel_view
     if novel:
         console.print(
@@ -179,10 +182,10 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="splatdeblur", description=__doc__)
     except SplatDeblurError as error:
-        console.print(f"[bold red]error:[/] {error}", markup=True, soft_wrap=True)
+        console.print(f"error: {error}")
         sys.exit(2)
     except OSError as error:
-        console.print(f"error: {error}. Nothing that was finished before is lost", markup=False, soft_wrap=True)
+        console.print(f"error: {error}. Nothing that was finished before is lost")
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("interrupted; what was done is saved, and the same command continues")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,6 +16,30 @@ from .errors import ConfigError
 from .optimize import TrainConfig
 
 DEFAULT_PRESET = "auto"
+ENDLESS = float("inf")
+# Smallest and largest sensible value of each number that would otherwise fail late, hang or train nonsense. Keys that
+# a chosen motion or density control does not have are passed over.
+LIMITS: dict[str, tuple[float, float]] = {
+    "checkpoint_every": (1, ENDLESS),
+    "prepare.max_size": (32, ENDLESS),
+    "prepare.max_frames": (3, ENDLESS),
+    "pose.time_limit": (0, ENDLESS),
+    "train.steps": (1, ENDLESS),
+    "train.seed": (0, 2**31 - 1),
+    "train.time_limit": (0, ENDLESS),
+    "train.sh_degree": (0, 3),
+    "train.gaussians": (0, ENDLESS),
+    "train.initial": (1e-3, 1),
+    "train.crop_pixels": (0, ENDLESS),
+    "train.noise": (0, 1),
+    "train.motion.order": (1, 30),
+    "train.shutter.max_subframes": (1, 1000),
+    "train.shutter.spacing_px": (0, ENDLESS),
+    "train.density.every": (1, ENDLESS),
+    "train.density.reset_every": (0, ENDLESS),
+    "train.loss.dssim": (0, 1),
+    "evaluate.refine_steps": (0, ENDLESS),
+}
 
 
 @dataclass(frozen=True)
@@ -35,10 +60,10 @@ class PoseConfig:
     """Structure from motion.
 
     Attributes:
-        time_limit: seconds after which no new attempt is made; 0 for no limit.
+        time_limit: seconds after which nothing beyond the first attempt is tried; 0 for no limit.
     """
 
-    time_limit: float = 420.0
+    time_limit: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -130,12 +155,48 @@ def merged(current: Any, changes: Any, kind: Any, where: str) -> Any:
         return changes
     if kind is float and isinstance(changes, (int, float, str)) and not isinstance(changes, bool):
         try:
-            return float(changes)  # YAML reads 1e-3 as a string
+            number = float(changes)  # YAML reads 1e-3 as a string
         except ValueError:
-            pass
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        raise ConfigError(f"{where} is {changes!r}; it needs a finite number")
     elif isinstance(changes, kind) and not (kind is int and isinstance(changes, bool)):
         return changes
     raise ConfigError(f"{where} is {changes!r}; it needs a value of type {kind.__name__}")
+
+
+def checked(config: Config) -> Config:
+    """`config` as it is, if its numbers make sense.
+
+    Raises:
+        ConfigError: one of them does not; the message says which and what it may be.
+    """
+    for key, (low, high) in LIMITS.items():
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part, None)
+        if value is not None and not low <= value <= high:
+            allowed = f"at least {low:g}" if high == ENDLESS else f"{low:g} to {high:g}"
+            raise ConfigError(f"{key} is {value}; it must be {allowed}")
+    if config.downscale != 0 and not 1 <= config.downscale < ENDLESS:
+        raise ConfigError(f"downscale is {config.downscale:g}; it must be 1 or more, or 0 to have it chosen")
+    if 0 < config.train.crop_pixels < 4096:
+        raise ConfigError(f"train.crop_pixels is {config.train.crop_pixels}; it must be 4096 or more, or 0 for all")
+    rates = config.train.rates
+    decays = {"rates.means": rates.means, "rates.motion": rates.motion}
+    decays |= {"rates.pose": rates.pose} if rates.pose[0] else {}  # 0 keeps the poses as they are
+    decays |= {"density.threshold": getattr(config.train.density, "threshold", (1.0,))}
+    for key, values in decays.items():
+        if min(values) <= 0:
+            raise ConfigError(f"train.{key} is {list(values)}; both ends must be above 0")
+    levels, until = config.train.resolution.levels, config.train.resolution.until
+    if len(levels) != len(until) + 1 or min(levels) < 1:
+        raise ConfigError(
+            f"train.resolution has levels {list(levels)} and until {list(until)}; it needs levels of 1 or more, "
+            "and one end fewer than levels"
+        )
+    return config
 
 
 def _preset_folder() -> Path:
@@ -160,8 +221,8 @@ def load_preset(name: str) -> Config:
     if not path.is_file():
         raise ConfigError(f'no preset "{name}"{_suggest(name, presets())}')
     try:
-        changes = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+        changes = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     return dataclasses.replace(merged(Config(), changes, Config, path.stem), preset=name)
 
@@ -176,7 +237,10 @@ def with_settings(config: Config, assignments: tuple[str, ...]) -> Config:
         path, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f'--set "{assignment}" needs the form key.key=value')
-        changes: Any = yaml.safe_load(value)
+        try:
+            changes: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f'--set "{assignment}": the value is not YAML; quote it or close brackets') from error
         for key in reversed(path.split(".")):
             changes = {key: changes}
         config = merged(config, changes, Config, "config")

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from splatdeblur.config import Config, config_from_plain, load_preset, plain, presets, with_settings
+from splatdeblur.config import Config, checked, config_from_plain, load_preset, plain, presets, with_settings
 from splatdeblur.errors import ConfigError
 from splatdeblur.exposure import Bezier, Static
 
@@ -55,3 +55,43 @@ def test_a_union_member_is_chosen_by_type_and_keeps_its_other_fields():
 def test_yaml_numbers_without_a_point_are_floats_where_floats_are_needed():
     assert with_settings(Config(), ("train.loss.dssim=1e-3",)).train.loss.dssim == 1e-3
     assert with_settings(Config(), ("train.time_limit=60",)).train.time_limit == 60.0
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_makes_sense(name):
+    assert checked(load_preset(name)) == load_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "needed"),
+    [
+        ("train.steps=0", "train.steps is 0; it must be at least 1"),
+        ("train.steps=-5", "train.steps is -5"),
+        ("train.seed=-1", "train.seed is -1"),
+        ("train.time_limit=-1", "at least 0"),
+        ("train.sh_degree=7", "0 to 3"),
+        ("train.motion.order=0", "train.motion.order is 0"),
+        ("train.shutter.max_subframes=0", "train.shutter.max_subframes is 0"),
+        ("train.density.every=0", "train.density.every is 0"),
+        ("train.crop_pixels=10", "4096 or more, or 0"),
+        ("train.rates.means=[0, 0]", "both ends must be above 0"),
+        ("train.resolution.levels=[]", "one end fewer than levels"),
+        ("train.resolution.levels=[0, 1]", "levels of 1 or more"),
+        ("downscale=0.5", "1 or more, or 0"),
+        ("prepare.max_size=0", "prepare.max_size is 0"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_errors_that_say_what_they_may_be(assignment, needed):
+    with pytest.raises(ConfigError, match=needed):
+        checked(with_settings(Config(preset="auto"), (assignment,)))
+
+
+@pytest.mark.parametrize("value", [".nan", "nan", ".inf", "-.inf"])
+def test_numbers_must_be_finite(value):
+    with pytest.raises(ConfigError, match="finite number"):
+        with_settings(Config(), (f"train.loss.dssim={value}",))
+
+
+def test_a_value_that_is_no_yaml_is_an_error():
+    with pytest.raises(ConfigError, match="not YAML"):
+        with_settings(Config(), ("train.loss.dssim=[",))

@@ -81,9 +81,12 @@ def listed_path(transforms: Path, file_path: str) -> Path:
     Backslashes are separators, and a missing suffix is looked for (`./train/r_0` in synthetic NeRF scenes).
 
     Raises:
-        CaptureError: it lies outside the folder of `transforms.json`, by `..`, an absolute path or a link.
+        CaptureError: it lies outside the folder of `transforms.json`, by `..`, an absolute path or a link, or no
+            file can be called so.
     """
     root = transforms.parent.resolve()
+    if "\0" in file_path or any("\ud800" <= letter <= "\udfff" for letter in file_path):
+        raise CaptureError(f"{transforms}: file_path {file_path!r} is no file name; correct it")
     relative = PurePosixPath(file_path.replace("\\", "/"))
     path = root / relative
     suffixes = (

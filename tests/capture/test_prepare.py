@@ -222,6 +222,13 @@ def test_a_file_path_that_leaves_its_folder_is_an_error(tmp_path, run, file_path
         prepare(folder, run)
 
 
+@pytest.mark.parametrize("file_path", ["images/\0.jpg", "images/\ud800.jpg"])
+def test_a_file_path_that_no_file_can_have_is_an_error(tmp_path, run, file_path):
+    write_transforms(tmp_path / "in", [{"file_path": file_path}])
+    with pytest.raises(CaptureError, match="is no file name"):
+        prepare(tmp_path / "in", run)
+
+
 def test_a_link_that_leaves_the_folder_is_an_error(tmp_path, run):
     save_photo(tmp_path / "secret.jpg")
     write_transforms(tmp_path / "in", [{"file_path": "a.jpg"}])
