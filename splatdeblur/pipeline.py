@@ -2,7 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +16,9 @@ from . import capture, poses
 from .capture import Capture
 from .capture.pixels import read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
-from .errors import ConfigError, FormatError
+from .errors import ConfigError, FormatError, PoseError
 from .evaluate import Scores
+from .geometry import Cameras
 from .optimize import PhotoSet, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
 from .poses.reconstruction import load_reconstruction, photo_path
@@ -27,6 +31,8 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
+MIN_SIDE_PX = 16  # SSIM's window has 11
+MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
 
@@ -60,6 +66,7 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in reconstruction.names])
     full = reconstruction.cameras.to(dtype=torch.float32)
     cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    _require_sense(cameras, downscale)
     photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels)
     budget = config.train.budget(len(photos), cameras.width * cameras.height)
     scene = initial_scene(
@@ -68,6 +75,20 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
     return Trainer(photos, scene, config.train, best_available(config.device))
+
+
+def _require_sense(cameras: Cameras, downscale: float) -> None:
+    if min(cameras.width, cameras.height) < MIN_SIDE_PX:
+        raise ConfigError(
+            f"--downscale {downscale:g} leaves photos of {cameras.width}x{cameras.height}; training needs "
+            f"{MIN_SIDE_PX} px on the shorter side, so take a smaller factor or larger photos"
+        )
+    extent = torch.cat([cameras.Ks.flatten(), cameras.viewmats.flatten()]).abs().max()
+    if not extent <= MAX_EXTENT:
+        raise PoseError(
+            f"poses or focal lengths reach {extent:.3g}; above {MAX_EXTENT:g} they are no use in single precision: "
+            "repair the file that they came from, or scale its positions"
+        )
 
 
 def downscale_of(run: Run, config: Config) -> float:
@@ -101,36 +122,68 @@ def _train_to_end(
     run: Run, trainer: Trainer, settings: dict, checkpoint_every: float, on_event: Callable[[TrainEvent], None]
 ) -> None:
     saved_at = trainer.seconds
-    with open(run.events, "a" if trainer.step_number else "w") as log:
-        try:
-            for event in trainer.run():
-                on_event(event)
-                if event.step % EVENTS_EVERY == 0 or event.note:
-                    log.write(json.dumps(asdict(event)) + "\n")
-                if trainer.seconds - saved_at > checkpoint_every:
-                    checkpoints.save(trainer, run.checkpoint, settings)
-                    saved_at = trainer.seconds
-        finally:  # an interruption loses nothing
-            checkpoints.save(trainer, run.checkpoint, settings)
+    with open(run.events, "a" if trainer.step_number else "w") as log, _interruptions_noted() as interruptions:
+        for event in trainer.run():
+            on_event(event)
+            if event.step % EVENTS_EVERY == 0 or event.note:
+                log.write(json.dumps(asdict(event)) + "\n")
+            if trainer.seconds - saved_at > checkpoint_every or interruptions:
+                checkpoints.save(trainer, run.checkpoint, settings)
+                saved_at = trainer.seconds
+            if interruptions:
+                raise KeyboardInterrupt
+    checkpoints.save(trainer, run.checkpoint, settings)
+
+
+@contextmanager
+def _interruptions_noted() -> Iterator[list[int]]:
+    """Ctrl-C only adds to the list: in the middle of a step it would leave half a step, which cannot be continued."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where Python lets nobody handle signals
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
+    """Continues from the run's checkpoint if it is of the same training; else moves it out of the way.
+
+    Raises:
+        FormatError: it is damaged.
+    """
     if not run.checkpoint.exists():
         return
     old = checkpoints.load(run.checkpoint)
-    if old.settings == settings and old.names == trainer.photos.names:
-        trainer.load_state(old.state)
+    cameras = trainer.photos.cameras[-1].to("cpu")
+    is_same = (
+        old.names == trainer.photos.names
+        and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
+        and torch.equal(old.cameras.viewmats, cameras.viewmats)
+        and torch.equal(old.cameras.Ks, cameras.Ks)
+    )
+    if is_same:
+        try:
+            trainer.load_state(old.state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise FormatError(
+                f"{run.checkpoint} is damaged ({error}); delete it and run `splatdeblur train` again"
+            ) from error
         logger.info("continuing at step %d", old.step)
         return
-    kept = run.checkpoint.with_name(f"step-{old.step}-of-other-settings.pt")
+    others = len(list(run.checkpoint.parent.glob("other-*.pt")))
+    kept = run.checkpoint.with_name(f"other-{others + 1}.pt")
     run.checkpoint.replace(kept)
-    logger.warning("the settings or photos have changed: starting anew, and keeping the old scene as %s", kept)
+    logger.warning("settings, photos or poses have changed: starting anew, and keeping the old scene as %s", kept)
 
 
-def evaluate(run: Run, reference: Path, config: Config | None, on_progress: Callable[[str, float], None]) -> Scores:
+def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str, float], None]) -> Scores:
     """Scores against a reference folder: `scores.json` and `evaluation/`."""
-    result = load_result(run, config.device if config else "auto")
-    return result.evaluate(reference, (config or result.config).evaluate.refine_steps, on_progress)
+    result = load_result(run, device)
+    return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)
 
 
 def export(run: Run, format: str, out: Path) -> None:

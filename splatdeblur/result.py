@@ -8,6 +8,7 @@ import torch
 
 from .capture.pixels import write_picture
 from .config import Config, config_from_plain
+from .errors import FormatError
 from .evaluate import Scores, TrainedPhotos, evaluate, show_side_by_side
 from .exposure import Exposure
 from .geometry import Cameras
@@ -76,7 +77,9 @@ class Result:
         return tuple(f"{i:04d}" for i in range(len(views))), views
 
     @torch.no_grad()
-    def render(self, names: tuple[str, ...], views: Cameras, out: Path, on_progress: Callable[[float, str], None]) -> None:
+    def render(
+        self, names: tuple[str, ...], views: Cameras, out: Path, on_progress: Callable[[float, str], None]
+    ) -> None:
         """Writes OUT/NAME.png for every view."""
         for index, name in enumerate(names):
             on_progress(index / len(names), f"view {name}")
@@ -95,6 +98,9 @@ def load_result(run: Run, device: str = "auto") -> Result:
     checkpoint = checkpoints.load(run.require(run.checkpoint, "train"))
     config = config_from_plain(checkpoint.settings)
     rasterizer = best_available(device)
-    scene = checkpoint.scene().to(rasterizer.device).detached()
-    exposure = checkpoint.exposure(config.train)
+    try:
+        scene = checkpoint.scene().to(rasterizer.device).detached()
+        exposure = checkpoint.exposure(config.train)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise FormatError(f"{run.checkpoint} is damaged ({error}); delete it and train again") from error
     return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer)

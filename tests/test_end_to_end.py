@@ -99,13 +99,50 @@ def test_the_exported_file_is_the_scene(run, tmp_path):
         (("reconstruct", "{empty}", "--out", "{empty}/run"), "{empty}"),
         (("reconstruct", "{empty}/nowhere", "--out", "{empty}/run"), "nowhere"),
         (("reconstruct", "{empty}", "--out", "{empty}/run", "--preset", "brags"), "no preset"),
-        (("reconstruct", "{empty}", "--out", "{empty}/run", "--device", "tpu"), ""),
+        (("reconstruct", "{empty}", "--out", "{empty}/run", "--steps", "0"), "train.steps is 0"),
+        (("reconstruct", "{empty}", "--out", "{empty}/run", "--downscale", "nan"), "1 or more, or 0"),
+        (("reconstruct", "{empty}/[red]", "--out", "{empty}/run"), "{empty}/[red] does not exist"),
     ],
 )
 def test_errors_are_a_sentence_that_says_what_to_do(arguments, needed, tmp_path):
     filled = [a.format(empty=tmp_path) for a in arguments]
     said = splatdeblur(*filled, expect=2)
     assert needed.format(empty=tmp_path) in said
+
+
+def test_a_reduction_that_leaves_nothing_is_an_error(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    before = (copy / "checkpoints/latest.pt").read_bytes()
+    assert "leaves photos of 1x1" in splatdeblur("train", copy, "--downscale", 50, expect=2)
+    assert (copy / "checkpoints/latest.pt").read_bytes() == before
+
+
+def test_other_settings_keep_every_old_scene_and_settings_that_train_nothing_continue(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    same = ("--downscale", 1, "--seed", 1, "--steps", 150, "--set", "evaluate.refine_steps=7")
+    assert "is trained already" in splatdeblur("train", copy, *same)
+    for seed in (2, 1):
+        said = splatdeblur("train", copy, "--downscale", 1, "--seed", seed, "--steps", 3)
+        assert "keeping the old scene" in said
+    assert {p.name for p in (copy / "checkpoints").iterdir()} == {"latest.pt", "other-1.pt", "other-2.pt"}
+    assert (copy / "checkpoints/other-1.pt").read_bytes() == (run / "checkpoints/latest.pt").read_bytes()
+
+
+def test_a_checkpoint_that_lacks_a_part_is_an_error(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    content = torch.load(copy / "checkpoints/latest.pt")
+    del content["state"]["exposure"]
+    torch.save(content, copy / "checkpoints/latest.pt")
+    train = ("train", copy, "--downscale", 1, "--seed", 1, "--steps", 150)
+    for command in (train, ("render", copy, "--out", copy / "x")):
+        assert "is damaged ('exposure')" in splatdeblur(*command, expect=2)
+
+
+def test_an_unknown_device_is_an_error(run):
+    assert "it must be auto, cpu or cuda" in splatdeblur("train", run, "--device", "tpu", expect=2)
 
 
 def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(run, capture, tmp_path):
@@ -138,4 +175,5 @@ def test_interrupting_saves_and_the_same_command_continues(capture, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "the same command continues" in said
-    assert (tmp_path / "run/checkpoints/latest.pt").exists()
+    checkpoint = torch.load(tmp_path / "run/checkpoints/latest.pt")
+    assert checkpoint["state"]["step"] > 0
