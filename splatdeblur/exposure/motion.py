@@ -125,17 +125,20 @@ class Motion(nn.Module):
             delta = delta + basis @ self.control_points[frame]
         return exp(delta * self.units[frame]) @ self.poses[frame]
 
-    def path_px(self, focal_px: float, num_times: int = 17) -> Float[Tensor, "frame"]:
-        """About how long each photo's blur is, in px: the path of a point at the scene's depth on the optical axis."""
+    def length_px(self, frame: int, focal_px: float, num_times: int = 17) -> Float[Tensor, ""]:
+        """About how long a photo's blur is, in px: the path of a point at the scene's depth, near the optical axis."""
         if not self.model.controls:
-            return self.units.new_zeros(len(self.units))
-        controls = torch.stack([points.detach() for points in self.control_points])
-        times = torch.linspace(0, 1, num_times).to(controls)
-        curves = torch.einsum("tk,fkd->ftd", self.model.basis(times), controls)
-        x = curves[..., 0] + curves[..., 4]  # to the right by moving the world or by turning it about y
-        y = curves[..., 1] - curves[..., 3]
-        shift = torch.stack([x, y], dim=-1)
-        # Turning about the axis moves points off it, by the angle times their distance: half the focal length, say.
-        roll = 0.25 * curves[..., 5:6]
-        steps = torch.cat([shift, roll], dim=-1).diff(dim=1)
-        return focal_px * steps.norm(dim=-1).sum(-1)
+            return self.units.new_zeros(())
+        times = torch.linspace(0, 1, num_times).to(self.units)
+        curve = self.model.basis(times) @ self.control_points[frame]
+        x = curve[:, 0] + curve[:, 4]  # to the right, by moving the world or by turning it about y
+        y = curve[:, 1] - curve[:, 3]
+        # Turning about the axis moves points off it by the angle times their distance: a quarter focal length, say.
+        roll = 0.25 * curve[:, 5]
+        squared = torch.stack([x, y, roll], dim=-1).diff(dim=0).square().sum(-1)
+        return focal_px * (squared + 1e-14).sqrt().sum()  # the small number keeps the gradient finite at rest
+
+    @torch.no_grad()
+    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
+        """`length_px` of every photo."""
+        return torch.stack([self.length_px(frame, focal_px) for frame in range(len(self.units))])

@@ -18,8 +18,8 @@ class Tone:
         learns_white_balance: ... and one for each colour channel.
     """
 
-    learns_gain: bool = False
-    learns_white_balance: bool = False
+    learns_gain: bool = True
+    learns_white_balance: bool = True
 
 
 class ToneCurve(nn.Module):

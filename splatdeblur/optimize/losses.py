@@ -21,6 +21,7 @@ class Loss:
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
+        path: weight of the length of the photo's blur path, in px: motion has to pay for itself.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
@@ -28,6 +29,7 @@ class Loss:
     opacity: float = 0.0
     scale: float = 0.0
     temporal: float = 0.0
+    path: float = 0.0
     pose_anchor: float = 0.0
 
 

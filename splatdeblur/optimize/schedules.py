@@ -34,7 +34,7 @@ class LearningRates:
     opacities: float = 5e-2
     sh0: float = 2.5e-3
     shN: float = 1.25e-4
-    motion: tuple[float, float] = (1e-2, 1e-3)
+    motion: tuple[float, float] = (1e-2, 3e-4)
     pose: tuple[float, float] = (3e-3, 3e-4)
     tone: float = 1e-3
     times: float = 3e-3

@@ -207,6 +207,9 @@ class Trainer:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
                 predicted.render.subframes
             )
+        if self.config.loss.path:
+            focal = cameras.Ks[frame, 0, 0].item()
+            loss = loss + self.config.loss.path * self.exposure.motion.length_px(frame, focal)
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 

@@ -1,6 +1,8 @@
 """The ladder: settings for structure from motion that are tried in order, each with its reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+MANY_PHOTOS, MAX_COUNT_AMONG_MANY = 60, 4096
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Attempt:
     continues: bool = False
     joins: bool = False
     below: float = 1.0
+
+    def fitted(self, num_photos: int) -> "Attempt":
+        """The same rung for so many photos: in large captures each photo has many partners and needs fewer features,
+        and comparing two photos costs as much as the product of their counts."""
+        if num_photos <= MANY_PHOTOS:
+            return self
+        count = min(self.features.max_count, MAX_COUNT_AMONG_MANY)
+        return replace(self, features=replace(self.features, max_count=count))
 
 
 PATIENT = Mapping(

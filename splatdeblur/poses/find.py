@@ -29,7 +29,7 @@ def find_poses(
 
     Args:
         seed: of the random choices in structure from motion.
-        time_limit_s: no new attempt is finished after so many seconds; what was found until then counts.
+        time_limit_s: after so many seconds nothing but the first attempt goes on; what was found counts.
         on_progress: called with the finished fraction of the current attempt and a message.
 
     Raises:

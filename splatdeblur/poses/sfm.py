@@ -85,8 +85,10 @@ def reconstruct(
     sentences: list[str] = []
     best: Outcome | None = None
     with tempfile.TemporaryDirectory(prefix="splatdeblur-") as scratch, quiet_colmap():
-        bench = Bench(Path(scratch), photos, capture, seed, deadline)
-        for attempt in ladder:
+        bench = Bench(Path(scratch), photos, capture, seed, math.inf)
+        for attempt in (rung.fitted(len(names)) for rung in ladder):
+            if best is not None:  # the time limit is on doing better, not on having anything
+                bench = replace(bench, deadline=deadline)
             fraction = 0.0 if best is None else len(best.centers) / len(names)
             if fraction >= attempt.below:
                 continue
