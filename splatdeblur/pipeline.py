@@ -139,7 +139,9 @@ def _train_to_end(
 def _interruptions_noted() -> Iterator[list[int]]:
     """Ctrl-C only adds to the list: in the middle of a step it would leave half a step, which cannot be continued."""
     noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # where Python lets nobody handle signals
+    # Only the main thread may handle signals; and one that was told to be ignored, as in `command &`, stays ignored.
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield noted
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
