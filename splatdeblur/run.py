@@ -67,7 +67,7 @@ class Run:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, renamed onto it at the end; on any failure the old file stays as it was."""
+    """Yields a path beside `path`, renamed onto it at the end; on any failure the old file stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     umask = os.umask(0)
     os.umask(umask)

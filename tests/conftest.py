@@ -1,4 +1,4 @@
-"""Set before torch and numba load their thread pools: workers that wait must sleep, not spin, beside other processes."""
+"""Set before torch and numba load their thread pools: workers that wait must sleep, not spin."""
 
 import os
 

@@ -71,7 +71,10 @@ def save(trainer: Trainer, path: Path, settings: dict[str, Any]) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # torch's archive writer reports a full disk so
-            raise OSError(f"writing {path} failed: {error}") from error
+            raise OSError(
+                f"writing {path} failed ({error}); most likely the disk is full. Free some space and run the same "
+                "command again: it goes on from the last checkpoint"
+            ) from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -94,8 +97,13 @@ def load(path: Path) -> Checkpoint:
         cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"])
         checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
         lengths = {len(checkpoint.state["scene"][name]) for name in PARAMETERS}
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{path} lacks {error}; train again") from error
+        missing = [key for key in ("step", "exposure", "optimizers", "density") if key not in checkpoint.state]
+    except KeyError as error:
+        raise FormatError(f"{path} lacks {error}; delete it and train again") from error
+    except TypeError as error:
+        raise FormatError(f"{path} is damaged ({error}); delete it and train again") from error
+    if missing:
+        raise FormatError(f"{path} lacks {', '.join(missing)}; delete it and train again")
     if len(lengths) != 1:
         raise FormatError(f"{path} holds Gaussians of different counts {sorted(lengths)}; train again")
     return checkpoint

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf, isfinite, log10
 
@@ -23,6 +24,7 @@ from .schedules import LearningRates, Resolution, geometric, ramp
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
+CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
 
 
@@ -218,6 +220,8 @@ class Trainer:
             note = self._recover()
         else:
             self._learn(loss, predicted.render, progress)
+            if self.step_number % CHECK_EVERY == 0 and not self._is_finite():
+                note = self._recover()
         self.step_number += 1
         self.seconds += time.perf_counter() - began
         with torch.no_grad():
@@ -247,7 +251,8 @@ class Trainer:
             self._snapshot = self.state(is_copy=True)
 
     def _is_finite(self) -> bool:
-        return all(p.isfinite().all() for p in self.scene.params.values())
+        """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""
+        return all(p.isfinite().all() for p in (*self.scene.params.values(), *self.exposure.parameters()))
 
     def _is_lost(self, error: float) -> bool:
         """Whether the loss is no number, or has grown far beyond the best it has been."""
@@ -264,12 +269,11 @@ class Trainer:
             raise TrainingError(
                 f"the loss became {self._smooth_loss:.3g} at step {self.step_number} (best {self._best_loss:.3g}) and "
                 f"{self.recoveries - 1} restarts from a good state did not help. Check the poses (`evaluate`, or the "
-                "pictures in evaluation/), or lower --train.rates.motion and --train.rates.pose"
+                "pictures in evaluation/), or let the cameras move more slowly: --set train.rates.motion=[3e-3,1e-4]"
             )
-        step, seconds, recoveries = self.step_number, self.seconds, self.recoveries
+        step, seconds, recoveries, factor = self.step_number, self.seconds, self.recoveries, self.rate_factor
         self.load_state(self._snapshot)
-        self.step_number, self.seconds, self.recoveries = step, seconds, recoveries
-        self.rate_factor *= 0.5
+        self.step_number, self.seconds, self.recoveries, self.rate_factor = step, seconds, recoveries, factor / 2
         self._smooth_loss = inf
         note = f"the loss exploded at step {step}; back to the last good state, with half the learning rates"
         logger.warning(note)
@@ -316,7 +320,7 @@ class Trainer:
         self.exposure.load_state_dict(state["exposure"])
         self.optimizers = self._make_optimizers()
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
         self.density.state = {
             k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()
         }
@@ -324,5 +328,6 @@ class Trainer:
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
         self._smooth_loss, self._best_loss = state["losses"]
+        self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]
         self.rate_factor, self.recoveries = state["rate_factor"], state["recoveries"]

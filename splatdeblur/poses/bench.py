@@ -69,7 +69,7 @@ def in_blocks(pairs: list[tuple[str, str]], photos: int = 24) -> list[list[tuple
 def quiet_colmap() -> Iterator[None]:
     """COLMAP logs every step to stderr; progress and errors reach us otherwise."""
     before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.FATAL)
     try:
         yield
     finally:

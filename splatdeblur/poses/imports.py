@@ -164,7 +164,13 @@ def _rigid(rotation: torch.Tensor, translation: torch.Tensor, where: str) -> tor
 def _picture_size(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -> tuple[int, int]:
     """Width and height in px from the fields, else from the photo; `sizes` remembers what was read."""
     if "w" in fields and "h" in fields:
-        return int(fields["w"]), int(fields["h"])
+        try:
+            size = int(float(fields["w"])), int(float(fields["h"]))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PoseError(f"{path}: w and h are {fields['w']!r} and {fields['h']!r}; they need to be px") from error
+        if min(size) < 1:
+            raise PoseError(f"{path}: the photos are {size[0]}x{size[1]}; need at least one pixel")
+        return size
     name = fields["file_path"]
     if name not in sizes:
         try:

@@ -93,7 +93,8 @@ class _Blend(torch.autograd.Function):
         packed, entries, offsets, grid, drawn, rgb, alpha, depth = ctx.arrays
         v_entries = np.empty((len(entries), blending.GRADIENTS), packed.dtype)
         blending.blend_backward(
-            packed, entries, offsets, *grid, rgb, alpha, depth, _array(v_rgb), _array(v_alpha), _array(v_depth), v_entries
+            packed, entries, offsets, *grid, rgb, alpha, depth,
+            _array(v_rgb), _array(v_alpha), _array(v_depth), v_entries,
         )
         shape = drawn.shape
         gradients = [np.zeros((*shape, *tail), packed.dtype) for tail in ((2,), (3,), (), (3,), ())]

@@ -1,5 +1,7 @@
 """Camera paths made from the photos' own cameras."""
 
+from itertools import pairwise
+
 import torch
 
 from ..errors import ConfigError
@@ -38,7 +40,7 @@ def camera_path(cameras: Cameras, name: str, target: torch.Tensor) -> Cameras:
         times = torch.arange(BETWEEN).to(cameras.viewmats) / BETWEEN
         legs = [
             interpolate(cameras.viewmats[a].expand(BETWEEN, 4, 4), cameras.viewmats[b].expand(BETWEEN, 4, 4), times)
-            for a, b in zip(order[:-1], order[1:], strict=True)
+            for a, b in pairwise(order)
         ]
         return cameras.at(0).with_viewmats(torch.cat([*legs, cameras.viewmats[order[-1:]]]))
     if name == "orbit":

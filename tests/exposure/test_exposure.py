@@ -8,7 +8,7 @@ from render.scenes import case
 
 from splatdeblur.exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Static, Tone
 from splatdeblur.exposure.motion import bernstein, uniform_cubic_spline
-from splatdeblur.geometry import linear_from_srgb, log, inverse
+from splatdeblur.geometry import inverse, linear_from_srgb, log
 from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
 
@@ -76,7 +76,8 @@ def test_gains_scale_light_and_average_to_one():
 
 def test_learned_times_rise_from_start_to_end_and_start_uniform():
     exposure = make(Bezier(), Shutter(sampling="ends", is_thick=False, max_subframes=7, learns_times=True))
-    torch.testing.assert_close(exposure.shutter.render_times(0, 7), torch.linspace(0, 1, 7, dtype=torch.float64), atol=1e-6, rtol=0)
+    uniform = torch.linspace(0, 1, 7, dtype=torch.float64)
+    torch.testing.assert_close(exposure.shutter.render_times(0, 7), uniform, atol=1e-6, rtol=0)
     with torch.no_grad():
         exposure.shutter.log_durations[0].copy_(torch.linspace(-2, 2, 7))
     times = exposure.shutter.render_times(0, 7)

@@ -128,6 +128,16 @@ def test_a_scene_that_explodes_goes_back_and_says_so():
             trainer.step()
 
 
+def test_numbers_that_are_none_are_noticed_even_where_no_photo_shows_them():
+    trainer = make_trainer(replace(CONFIG, steps=1000, motion=Static()))
+    trainer.step()
+    with torch.no_grad():
+        trainer.scene.params["means"][0] = float("inf")  # a renderer leaves it out, and the loss stays a number
+    notes = [trainer.step().note for _ in range(60)]
+    assert any("back to the last good state" in note for note in notes)
+    assert trainer.scene.params["means"].isfinite().all()
+
+
 def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
     path = tmp_path / "latest.pt"
     checkpoint.save(make_trainer(), path, {})

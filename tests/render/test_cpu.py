@@ -106,7 +106,8 @@ def test_gradients_agree_with_finite_differences():
         scene = Gaussians.from_raw(*[torch.zeros_like(v) for v in values[:5]])
         means, quats, log_scales, logits, sh, viewmats, slice_ends = values
         object.__setattr__(scene, "params", {
-            "means": means, "quats": quats, "scales": log_scales, "opacities": logits, "sh0": sh[:, :1], "shN": sh[:, 1:],
+            "means": means, "quats": quats, "scales": log_scales, "opacities": logits,
+            "sh0": sh[:, :1], "shN": sh[:, 1:],
         })  # fmt: skip
         burst = Burst(weights=torch.ones(1, dtype=torch.float64), slices=slice_ends)
         out = CpuRasterizer().render(scene, views.with_viewmats(viewmats), burst=burst)

@@ -12,11 +12,9 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload
 
-from .projection import ALPHA_MIN
+from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .tiles import BLUE, DEPTH, GREEN, HALF_HEIGHT, OPACITY, RED, TILE, XX, XY, YY, X, Y
 
-ALPHA_MAX = 0.999
-TRANSMITTANCE_MIN = 1e-4
 GRADIENTS = 10  # of x, y, xx, xy, yy, opacity, red, green, blue, depth
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
@@ -40,7 +38,7 @@ def _exp(x):
 
 @overload(_exp, inline="always")
 def _exp_overload(x):
-    """exp(x) for x <= 0: the C library's blocks vectorisation, a polynomial does not (float32; 2 units in the last place)."""
+    """exp(x) for x <= 0: the C library's blocks vectorisation, a polynomial (float32) does not."""
     if x != types.float32:
         return lambda x: math.exp(x)
 

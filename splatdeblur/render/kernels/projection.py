@@ -8,7 +8,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-ALPHA_MIN = 1 / 255
+from ..rasterizer import ALPHA_MIN
+
 SIGMAS_MAX = 3.33  # a footprint never reaches further than this many standard deviations, as in gsplat
 MARGIN = 0.3  # the Jacobian is frozen this many half-widths outside of the picture, as in gsplat
 CHUNKS = 64  # partial sums for the gradients of the cameras; fixed, so that sums do not depend on threads
@@ -169,9 +170,10 @@ def _pull_rotation(q, inverse_norm, v, v_quat):
     """Adds the gradient `v` of the rotation matrix of q to `v_quat`, through the normalisation."""
     w, x, y, z = q[0] * inverse_norm, q[1] * inverse_norm, q[2] * inverse_norm, q[3] * inverse_norm
     gw = 2 * (x * (v[2, 1] - v[1, 2]) + y * (v[0, 2] - v[2, 0]) + z * (v[1, 0] - v[0, 1]))
-    gx = 2 * (-2 * x * (v[1, 1] + v[2, 2]) + y * (v[0, 1] + v[1, 0]) + z * (v[0, 2] + v[2, 0]) + w * (v[2, 1] - v[1, 2]))
-    gy = 2 * (x * (v[0, 1] + v[1, 0]) - 2 * y * (v[0, 0] + v[2, 2]) + z * (v[1, 2] + v[2, 1]) + w * (v[0, 2] - v[2, 0]))
-    gz = 2 * (x * (v[0, 2] + v[2, 0]) + y * (v[1, 2] + v[2, 1]) - 2 * z * (v[0, 0] + v[1, 1]) + w * (v[1, 0] - v[0, 1]))
+    xy, xz, yz = v[0, 1] + v[1, 0], v[0, 2] + v[2, 0], v[1, 2] + v[2, 1]
+    gx = 2 * (-2 * x * (v[1, 1] + v[2, 2]) + y * xy + z * xz + w * (v[2, 1] - v[1, 2]))
+    gy = 2 * (x * xy - 2 * y * (v[0, 0] + v[2, 2]) + z * yz + w * (v[0, 2] - v[2, 0]))
+    gz = 2 * (x * xz + y * yz - 2 * z * (v[0, 0] + v[1, 1]) + w * (v[1, 0] - v[0, 1]))
     dot = gw * w + gx * x + gy * y + gz * z
     v_quat[0] += (gw - dot * w) * inverse_norm
     v_quat[1] += (gx - dot * x) * inverse_norm

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .projection import ALPHA_MIN, INLINE, OPTIONS
+from ..rasterizer import ALPHA_MIN
+from .projection import INLINE, OPTIONS
 
 TILE = 16
 BANDS = 4  # the tile rows of a picture are shared between this many independent pieces of work
@@ -80,7 +81,7 @@ def sort_and_pack(means2d, conics, screen_opacities, colors, depths, depth_bits,
 
 @njit(**INLINE)
 def _tile_span(row, low, high, tiles_x):
-    """First and last tile column that the footprint touches between the heights `low` and `high` (px, from its mean)."""
+    """First and last tile column that the footprint touches between heights `low` and `high` (px from its mean)."""
     a, b, c, k = float(row[XX]), float(row[XY]), float(row[YY]), max(float(row[REACH]), 0.0)
     reach_x = math.sqrt(k * c / (a * c - b * b))
     peak = -b * reach_x / c  # height of the rightmost point; the leftmost mirrors it
