@@ -122,7 +122,8 @@ def _train_to_end(
     run: Run, trainer: Trainer, settings: dict, checkpoint_every: float, on_event: Callable[[TrainEvent], None]
 ) -> None:
     saved_at = trainer.seconds
-    with open(run.events, "a" if trainer.step_number else "w", buffering=1) as log, _interruptions_noted() as interruptions:
+    mode = "a" if trainer.step_number else "w"
+    with open(run.events, mode, buffering=1) as log, _interruptions_noted() as interruptions:
         for event in trainer.run():
             on_event(event)
             if event.step % EVENTS_EVERY == 0 or event.note:
