@@ -25,7 +25,7 @@ class Loss:
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
-    dssim: float = 0.2
+    dssim: float = 0.5
     opacity: float = 0.0
     scale: float = 0.0
     temporal: float = 0.0

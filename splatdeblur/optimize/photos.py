@@ -9,6 +9,8 @@ from torch import Tensor
 from ..capture.pixels import reduced_size, resize_photo
 from ..geometry import Cameras
 
+SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM, and too little scene
+
 
 @dataclass(frozen=True, eq=False)
 class PhotoSet:
@@ -32,8 +34,8 @@ class PhotoSet:
         pictures: Float[Tensor, "frame height width 3"],
         levels: tuple[int, ...],
     ) -> "PhotoSet":
-        """Reduces full-size `pictures` by each of `levels` in linear light; a level never goes under 32 px."""
-        limit = max(1, min(cameras.width, cameras.height) // 32)
+        """Reduces full-size `pictures` by each of `levels` in linear light; no picture goes under SMALLEST_PX."""
+        limit = max(1, min(cameras.width, cameras.height) // SMALLEST_PX)
         sizes = [reduced_size(cameras.width, cameras.height, float(min(level, limit))) for level in levels]
         stacks = tuple(torch.stack([resize_photo(p, *size) for p in pictures]) for size in sizes)
         return cls(names, tuple(cameras.resized(*size) for size in sizes), stacks)

@@ -24,6 +24,7 @@ class LearningRates:
         means: start and end of the positions' geometric decay.
         motion: start and end for the curves of motion, in radians and scene depths.
         pose: start and end for the corrections of the poses.
+        tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
         camera_start: share of the training before which cameras rest, so that the scene can take shape.
         camera_ramp: share of the training over which camera learning rates rise from 0.
     """
@@ -35,8 +36,8 @@ class LearningRates:
     sh0: float = 2.5e-3
     shN: float = 1.25e-4
     motion: tuple[float, float] = (1e-2, 3e-4)
-    pose: tuple[float, float] = (3e-3, 3e-4)
-    tone: float = 1e-3
+    pose: tuple[float, float] = (1e-3, 1e-4)
+    tone: tuple[float, float] = (3e-2, 1e-3)
     times: float = 3e-3
     camera_start: float = 0.03
     camera_ramp: float = 0.02
@@ -47,12 +48,12 @@ class Resolution:
     """Coarse to fine: blur shrinks with the picture, and small pictures are quick.
 
     Attributes:
-        levels: reduction of the photos in each stage, e.g. (4, 2, 1).
+        levels: reduction of the photos in each stage; less where they would become smaller than 80 px.
         until: progress at which each stage but the last ends.
     """
 
-    levels: tuple[int, ...] = (2, 1)
-    until: tuple[float, ...] = (0.2,)
+    levels: tuple[int, ...] = (4, 2, 1)
+    until: tuple[float, ...] = (0.15, 0.4)
 
     def level(self, progress: float) -> int:
         """Index of the stage at `progress`."""

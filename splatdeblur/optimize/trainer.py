@@ -153,7 +153,7 @@ class Trainer:
         result["motion"] = geometric(*rates.motion, progress) * wake
         result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
         result["times"] = rates.times * wake
-        result["tone"] = rates.tone * wake
+        result["tone"] = geometric(*rates.tone, progress) * wake
         return {name: rate * self.rate_factor for name, rate in result.items()}
 
     def _next_photo(self) -> int:
