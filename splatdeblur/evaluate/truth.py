@@ -13,7 +13,7 @@ from ..capture.pixels import read_photo, reduced_size, resize_photo
 from ..errors import FormatError, PoseError, SplatDeblurError
 from ..geometry import Cameras
 from ..poses.imports import read_transforms
-from ..poses.lenses import is_pinhole, undistort
+from ..poses.lenses import is_pinhole, undistort, undistortion_grid
 from ..poses.reconstruction import Posed, viewmats_from_opengl
 from .trajectory import Paths
 
@@ -49,9 +49,8 @@ class Views:
             )
         width, height = self.cameras.width, self.cameras.height
         if not is_pinhole(lens):
-            flat = undistort(
-                (picture * 255).round().to(torch.uint8).numpy(), lens, self.cameras.Ks[index], width, height
-            )
+            grid = undistortion_grid(lens, self.cameras.Ks[index], width, height)
+            flat = undistort((picture * 255).round().to(torch.uint8).numpy(), grid)
             picture = torch.from_numpy(flat).float() / 255
         elif (lens.width, lens.height) != (width, height):
             top, left = (lens.height - height) // 2, (lens.width - width) // 2

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..capture.pixels import reduced_size, resize_photo
 from ..geometry import Cameras
 
-SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM, and too little scene
+SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM
 
 
 @dataclass(frozen=True, eq=False)
