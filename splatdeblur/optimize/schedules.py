@@ -37,7 +37,7 @@ class LearningRates:
     shN: float = 1.25e-4
     motion: tuple[float, float] = (1e-2, 3e-4)
     pose: tuple[float, float] = (1e-3, 1e-4)
-    tone: tuple[float, float] = (3e-2, 1e-3)
+    tone: tuple[float, float] = (1e-2, 1e-4)
     times: float = 3e-3
     camera_start: float = 0.03
     camera_ramp: float = 0.02
@@ -53,7 +53,7 @@ class Resolution:
     """
 
     levels: tuple[int, ...] = (4, 2, 1)
-    until: tuple[float, ...] = (0.15, 0.4)
+    until: tuple[float, ...] = (0.1, 0.2)
 
     def level(self, progress: float) -> int:
         """Index of the stage at `progress`."""

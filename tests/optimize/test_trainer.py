@@ -8,6 +8,7 @@ import pytest
 import synthetic
 import torch
 
+from splatdeblur.config import load_preset, presets
 from splatdeblur.errors import FormatError, TrainingError
 from splatdeblur.exposure import Bezier, Shutter, Static, Tone
 from splatdeblur.geometry import Cameras
@@ -87,6 +88,16 @@ def test_training_lowers_the_error_of_the_predicted_photos():
     first, last = (sum(e.psnr for e in part) / len(part) for part in (events[:20], events[-20:]))
     assert last > first + 3
     assert events[-1].progress == 1 and events[-1].seconds_left == 0
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_trains(name):
+    trainer = make_trainer(replace(load_preset(name).train, steps=24, gaussians=600))
+    events = list(trainer.run())
+    moved = trainer.exposure.motion.path_px(50.0).max()
+    assert events[-1].psnr > 8 and not any(event.note for event in events)
+    assert (moved > 0.05) == trainer.exposure.has_motion
+    assert {e.num_subframes for e in events} <= set(range(1, trainer.config.shutter.max_subframes + 1))
 
 
 def test_the_budget_of_gaussians_is_kept_and_used():
