@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
+NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
 MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
@@ -157,7 +158,7 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]
     for lens in {id(x): x for x in lenses}.values():
-        if largest_shift_px(lens) < 1 / 3:
+        if largest_shift_px(lens) < NOTICEABLE_PX:
             params = np.array(lens.params)
             params[lens.extra_params_idxs()] = 0
             lens.params = params
