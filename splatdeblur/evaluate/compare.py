@@ -106,20 +106,27 @@ class _Evaluation:
         names = tuple(self.names[i] for i in found)
         cameras = self.cameras.at(found).to(dtype=torch.float32)
         sizes = {tuple(picture.shape[1::-1]) for picture in sharp.values()}
-        if sizes != {(cameras.width, cameras.height)}:
-            self.missing["deblurred_inputs"] = (
-                f"the sharp photos are {sizes} px at downscale {self.downscale:g}, the run's cameras "
-                f"{cameras.width}x{cameras.height}"
-            )
+        if len(sizes) > 1:
+            self.missing["deblurred_inputs"] = f"the sharp photos have several sizes: {sorted(sizes)} px"
             return None
+        size = sizes.pop()
+        pictures, depth = pictures[found], depth[found]
+        if size != (cameras.width, cameras.height):
+            # The run straightened its photos, and so cropped them: look through the reference's lens instead.
+            lens = self.reference.at(found).resized(*size).to(dtype=torch.float32)
+            cameras = lens.with_viewmats(cameras.viewmats)
+            pictures, depth = self.studio.render(cameras)
+            self.write("deblurred_inputs", names, pictures)
         truths = torch.stack(list(sharp.values()))
         aligned = None
         if steps:
-            moved = self.studio.refined(cameras, truths, depth[found], steps, on_progress)
+            moved = self.studio.refined(cameras, truths, depth, steps, on_progress)
             aligned = self.score(names, self.studio.render(moved)[0], truths)
         photos = self.read_photos(names)
+        if photos is not None and photos.shape != truths.shape:
+            photos = None
         return DeblurredInputs(
-            unaligned=self.score(names, pictures[found], truths),
+            unaligned=self.score(names, pictures, truths),
             aligned=aligned,
             photos=None if photos is None else self.score(names, photos, truths),
         )
