@@ -94,6 +94,8 @@ class Bench:
 
     def _interruptibly(self, work: Callable[[pycolmap.CancellationToken], T]) -> T:
         """Runs `work` in a thread, so that Ctrl-C and the deadline reach it while COLMAP computes."""
+        if time.monotonic() >= self.deadline:
+            raise OutOfTime
         token = pycolmap.CancellationToken()
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(work, token)
