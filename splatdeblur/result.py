@@ -49,7 +49,8 @@ class Result:
             return TrainedPhotos(self.names, cameras)
         times = torch.linspace(0, 1, PATH_SAMPLES)
         paths = torch.stack([self.exposure.motion(i, times) for i in frames])
-        return TrainedPhotos(self.names, cameras, paths, times)
+        blur = self.exposure.motion.path_px(self.cameras.Ks[:, 0, 0].mean().item())
+        return TrainedPhotos(self.names, cameras, paths, times, blur)
 
     def show(self) -> Path | None:
         """Draws blurred photos beside sharp renders."""

@@ -117,6 +117,11 @@ def is_training_frame(content: dict, frame: dict) -> bool:
 def _list_transforms(path: Path) -> Listing:
     content = load_transforms(path)
     frames = [f for f in content["frames"] if is_training_frame(content, f)]
+    if content["frames"] and not frames:
+        raise CaptureError(
+            f"{path} sets all of its {len(content['frames'])} photos aside for testing: no file_path is in "
+            "train_filenames, or every split is another than train; name at least two photos for training"
+        )
     files = {f["file_path"]: listed_path(path, f["file_path"]) for f in frames}
     return Listing(
         photos=tuple(dict.fromkeys(p for p in files.values() if p.is_file())),

@@ -64,6 +64,8 @@ def prepare(
     report = on_progress or (lambda fraction, message: None)
     if not input.exists():
         raise CaptureError(f"{input} does not exist; give a folder of photos or a video")
+    if run.folder.exists() and not run.folder.is_dir():
+        raise CaptureError(f"{run.folder} is a file; --out needs a folder, new or of an earlier run")
     is_video = input.is_file() and input.suffix.lower() in VIDEO_SUFFIXES
     if input.is_file() and not is_video and input.suffix.lower() != ".json":
         raise CaptureError(

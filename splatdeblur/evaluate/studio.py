@@ -30,12 +30,14 @@ class TrainedPhotos:
         cameras: their mid-exposure poses as trained, pinhole, at training size.
         paths: viewmats across the exposure; None if the training knew no motion.
         times: shutter times of the paths' samples, rising; None with `paths`.
+        blur_px: length of each photo's blur path as learned, in px at training size; None with `paths`.
     """
 
     names: tuple[str, ...]
     cameras: Cameras
     paths: Float[Tensor, "photo time 4 4"] | None = None
     times: Float[Tensor, "time"] | None = None
+    blur_px: Float[Tensor, "photo"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ def show_side_by_side(
     options: RenderOptions,
     downscale: float,
 ) -> Path | None:
-    """Draws RUN/evaluation/side_by_side.png for a run without a reference: three photos, blurred to sharp.
+    """Draws RUN/evaluation/side_by_side.png for a run without a reference: three photos, from blurred to sharp by
+    what training has learned of them, else by how they look.
 
     None if the run's photos are gone or of another size.
     """
@@ -106,10 +109,15 @@ def show_side_by_side(
     taken = read_photos(run, photos.names, downscale, cameras)
     if taken is None:
         return None
-    chosen = telling_photos(unsharpness(taken))
+    blur = photos.blur_px
+    chosen = telling_photos(unsharpness(taken) if blur is None else blur.cpu())
     studio = Studio(scene.detached(), rasterizer, options)
     pictures, _ = studio.render(cameras.at(chosen).to(dtype=torch.float32))
-    rows = [Comparison(photos.names[i], taken[i], picture) for i, picture in zip(chosen, pictures, strict=True)]
+    notes = {i: "" if blur is None else f"blurred by about {blur[i]:.1f} px" for i in chosen}
+    rows = [
+        Comparison(photos.names[i], taken[i], picture, note=notes[i])
+        for i, picture in zip(chosen, pictures, strict=True)
+    ]
     path = run.evaluation / SIDE_BY_SIDE
     write_side_by_side(path, rows)
     return path

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -135,6 +136,11 @@ def average_burst(
     )
 
 
+@cache
+def _say_once(message: str) -> None:
+    logger.info(message)
+
+
 def best_available(device: str = "auto") -> Rasterizer:
     """The fastest renderer of this machine; `device` is "auto", "cpu" or "cuda".
 
@@ -149,7 +155,7 @@ def best_available(device: str = "auto") -> Rasterizer:
         raise BackendError("device is cuda, but torch sees no CUDA device; use --device cpu, or install a CUDA torch")
     if device == "cpu" or not torch.cuda.is_available():
         if device == "auto":
-            logger.info("rendering on the CPU: torch sees no CUDA device")
+            _say_once("rendering on the CPU: torch sees no CUDA device")
         return CpuRasterizer()
     from .gsplat_cuda import GsplatRasterizer
 

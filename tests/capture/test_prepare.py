@@ -250,6 +250,22 @@ def test_transforms_bring_their_training_photos_only(tmp_path, run):
     assert [f.name for f in prepare(folder, run).frames] == ["0.png", "1.png", "2.png", "3.png"]
 
 
+def test_transforms_that_train_on_nothing_say_so(tmp_path, run):
+    folder = tmp_path / "capture"
+    names = [save_photo(folder / f"{i}.png", seed=i).name for i in range(4)]
+    write_transforms(folder, [{"file_path": n} for n in names], train_filenames=["elsewhere.png"])
+    with pytest.raises(CaptureError, match="all of its 4 photos aside"):
+        prepare(folder, run)
+
+
+def test_a_run_folder_that_is_a_file_is_an_error_and_stays(photos, tmp_path):
+    taken = tmp_path / "notes.txt"
+    taken.write_text("mine")
+    with pytest.raises(CaptureError, match="is a file"):
+        prepare(photos, Run(taken))
+    assert taken.read_text() == "mine"
+
+
 def test_backslashes_missing_suffixes_and_equal_names_are_understood(tmp_path, run):
     folder = tmp_path / "in"
     save_photo(folder / "a" / "0.png", seed=1)
