@@ -1,0 +1,129 @@
+"""The CPU kernels as compiled code: what is compiled when, what is cached where, same bits every time, no bad end."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from numba.core.dispatcher import Dispatcher
+from render.scenes import cameras, case, raw_scene, slices
+
+from splatdeblur.geometry import Cameras
+from splatdeblur.render import Burst
+from splatdeblur.render.cpu import CpuRasterizer
+from splatdeblur.render.kernels import blend, colors, projection, tiles
+from splatdeblur.scene import Gaussians
+
+BAD = [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 1e-45, 0.0]
+
+
+def draw(raw: dict, views: Cameras, shutter: str) -> tuple:
+    """A float32 picture, the scene with its gradients, and the gradient of the poses; shutter none, thin or thick."""
+    scene = Gaussians.from_raw(**{k: v.float() for k, v in raw.items()})
+    viewmats = views.viewmats.float().requires_grad_()
+    burst = None
+    if shutter != "none":
+        ends = slices(views).float() if shutter == "thick" else None
+        burst = Burst(torch.full((len(views),), 1 / len(views)), ends)
+    out = CpuRasterizer().render(scene, views.to(dtype=torch.float32).with_viewmats(viewmats), burst=burst)
+    (out.rgb.sum() + out.alpha.sum() + out.depth.sum()).backward()
+    return out, scene, viewmats.grad
+
+
+def specialisations() -> dict[str, int]:
+    """Of every compiled function: for how many argument types it has been compiled."""
+    return {
+        f"{module.__name__}.{name}": len(kernel.signatures)
+        for module in (blend, colors, projection, tiles)
+        for name, kernel in vars(module).items()
+        if isinstance(kernel, Dispatcher)
+    }
+
+
+def test_nothing_is_compiled_again_when_sizes_change():
+    for shutter in ("none", "thin", "thick"):
+        draw(raw_scene(20, sh_degree=1), cameras(32, 24, count=2), shutter)
+    before = specialisations()
+    for n, degree, count, size in [(1, 0, 1, (16, 16)), (7, 3, 3, (33, 17)), (50, 2, 1, (1, 40)), (0, 1, 2, (20, 20))]:
+        for shutter in ("none", "thin", "thick"):
+            draw(raw_scene(n, sh_degree=degree), cameras(*size, count=count), shutter)
+    assert specialisations() == before
+
+
+def test_a_second_process_compiles_nothing():
+    draw(raw_scene(20), cameras(32, 24), "thick")
+    script = """
+from render.scenes import cameras, raw_scene
+from render.test_kernels import blend, colors, draw, projection
+draw(raw_scene(20), cameras(32, 24), "thick")
+kernels = [projection.project, projection.project_backward, colors.shade, blend.blend, blend.blend_backward]
+print(sum(len(k.stats.cache_hits) for k in kernels), sum(len(k.stats.cache_misses) for k in kernels))
+"""
+    tests = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=tests, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5", "0"]
+
+
+def test_kernels_that_cannot_be_cached_beside_their_source_are_cached_in_the_users_folder(tmp_path, monkeypatch):
+    folder, home = tmp_path / "site", tmp_path / "home"
+    folder.mkdir()
+    (folder / "__pycache__").touch()  # closed even to root, whom permissions do not stop
+    source = shutil.copy(projection.__file__, folder)
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    spec = importlib.util.spec_from_file_location("splatdeblur.render.kernels.installed", source)
+    installed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(installed)
+    installed._transform(np.eye(4), np.ones(3), np.empty(3))
+    assert list(home.rglob("projection._transform*.nbi"))
+
+
+@pytest.mark.parametrize("shutter", ["none", "thin", "thick"])
+def test_drawing_twice_gives_the_same_bits(shutter):
+    test_case = case("crowd")
+    first, scene, pose = draw(test_case.raw, test_case.cameras, shutter)
+    second, same_scene, same_pose = draw(test_case.raw, test_case.cameras, shutter)
+    assert torch.equal(first.rgb, second.rgb)
+    assert torch.equal(pose, same_pose)
+    for name, parameter in scene.params.items():
+        assert torch.equal(parameter.grad, same_scene.params[name].grad), name
+
+
+@pytest.mark.parametrize("key", ["means", "quats", "log_scales", "opacity_logits"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_shape_leaves_the_gradients_of_the_others_finite(bad, key):
+    test_case = case("random")
+    raw = {k: v.clone() for k, v in test_case.raw.items()}
+    raw[key][0] = bad
+    out, scene, pose = draw(raw, test_case.cameras, "thick")
+    assert out.rgb.isfinite().all()
+    assert pose.isfinite().all()
+    for name, parameter in scene.params.items():
+        assert parameter.grad[1:].isfinite().all(), name
+
+
+@pytest.mark.parametrize("key", ["means", "quats", "log_scales", "opacity_logits", "sh"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_scene_of_bad_values_alone_comes_to_an_end(bad, key):
+    test_case = case("random")
+    raw = {k: torch.full_like(v, bad) if k == key else v for k, v in test_case.raw.items()}
+    out, _, _ = draw(raw, test_case.cameras, "thick")
+    assert out.alpha.isfinite().all()
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_poses_and_lenses_come_to_an_end(bad):
+    test_case = case("random")
+    views = test_case.cameras
+    for row, column in [(0, 0), (2, 2), (0, 3), (2, 3)]:
+        viewmats, Ks = views.viewmats.clone(), views.Ks.clone()
+        viewmats[0, row, column] = bad
+        Ks[1, min(row, 1), min(column, 2)] = bad
+        out, _, _ = draw(test_case.raw, Cameras(viewmats, Ks, views.width, views.height), "thick")
+        assert out.alpha.isfinite().all()
