@@ -1,0 +1,1 @@
+"""What `scripts/benchmark/render` is made of: scenes to draw, the plain loop to beat, clocks, tables and the gate."""
