@@ -37,6 +37,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.shutter.spacing_px": (0, ENDLESS),
     "train.density.every": (1, ENDLESS),
     "train.density.reset_every": (0, ENDLESS),
+    "train.rates.found_poses": (0, ENDLESS),
     "train.loss.dssim": (0, 1),
     "evaluate.refine_steps": (0, ENDLESS),
 }

@@ -19,7 +19,7 @@ from .config import Config, config_from_plain, plain, save_config
 from .errors import ConfigError, FormatError, PoseError
 from .evaluate import Scores
 from .geometry import Cameras
-from .optimize import PhotoSet, Trainer, TrainEvent, initial_scene
+from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
 from .poses.reconstruction import load_reconstruction, photo_path
 from .render import best_available
@@ -74,7 +74,16 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
-    return Trainer(photos, scene, config.train, best_available(config.device))
+    return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
+
+
+def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
+    """Corrections of the poses as fast as where they come from demands."""
+    if Capture.load(run.capture).known_poses is not None:
+        return settings
+    start, end = settings.rates.pose
+    factor = settings.rates.found_poses
+    return replace(settings, rates=replace(settings.rates, pose=(start * factor, end * factor)))
 
 
 def _require_sense(cameras: Cameras, downscale: float) -> None:

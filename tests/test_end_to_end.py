@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import synthetic
 import torch
 
+from splatdeblur.capture import Capture
 from splatdeblur.capture.pixels import read_photo
+from splatdeblur.config import Config
+from splatdeblur.pipeline import make_trainer
+from splatdeblur.run import Run
 from splatdeblur.scene import ply
 
 SIZE = (96, 64)
@@ -55,6 +60,17 @@ def test_training_again_finds_the_scene_finished(run):
     said = splatdeblur("train", run, "--steps", 150, "--downscale", 1, "--seed", 1)
     assert "is trained already" in said
     assert (run / "checkpoints/latest.pt").read_bytes() == before
+
+
+def test_poses_that_were_found_are_corrected_faster_than_poses_that_came_along(run, tmp_path):
+    def pose_rate(folder):
+        return make_trainer(Run(folder), replace(Config(), downscale=1.0)).learning_rates(0.5)["pose"]
+
+    found = tmp_path / "found"
+    shutil.copytree(run, found)
+    shots = Capture.load(Run(run).capture)
+    replace(shots, known_poses=None).save(Run(found).capture)
+    assert pose_rate(found) == pytest.approx(Config().train.rates.found_poses * pose_rate(run))
 
 
 def test_scores_follow_the_contract(run, capture):

@@ -24,6 +24,8 @@ class LearningRates:
         means: start and end of the positions' geometric decay.
         motion: start and end for the curves of motion, in radians and scene depths.
         pose: start and end for the corrections of the poses.
+        found_poses: factor of `pose` where structure from motion found the poses in blurred photos, which leaves them
+            rougher than poses that came along.
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
         camera_start: share of the training before which cameras rest, so that the scene can take shape.
         camera_ramp: share of the training over which camera learning rates rise from 0.
@@ -37,6 +39,7 @@ class LearningRates:
     shN: float = 1.25e-4
     motion: tuple[float, float] = (1e-2, 3e-4)
     pose: tuple[float, float] = (1e-3, 1e-4)
+    found_poses: float = 3.0
     tone: tuple[float, float] = (1e-2, 1e-4)
     times: float = 3e-3
     camera_start: float = 0.03
