@@ -43,16 +43,12 @@ def raw_scene(
     }
 
 
-def cameras(
-    width: int = 64, height: int = 48, *, count: int = 1, seed: int = 0, shake: float = 0.03
-) -> Cameras:
+def cameras(width: int = 64, height: int = 48, *, count: int = 1, seed: int = 0, shake: float = 0.03) -> Cameras:
     """Cameras near the origin, along +z, moved and turned by up to `shake`; the principal point is off."""
     g = torch.Generator().manual_seed(1000 + seed)
     tangents = shake * (2 * torch.rand(count, 6, generator=g, dtype=torch.float64) - 1)
     focal = 0.9 * width
-    K = torch.tensor(
-        [[focal, 0, 0.52 * width], [0, 1.04 * focal, 0.47 * height], [0, 0, 1]], dtype=torch.float64
-    )
+    K = torch.tensor([[focal, 0, 0.52 * width], [0, 1.04 * focal, 0.47 * height], [0, 0, 1]], dtype=torch.float64)
     return Cameras(exp(tangents), K.expand(count, 3, 3), width, height)
 
 
@@ -61,6 +57,14 @@ def slices(views: Cameras, *, length: float = 0.02, seed: int = 0) -> Tensor:
     g = torch.Generator().manual_seed(2000 + seed)
     tangents = length * torch.randn(len(views), 6, generator=g, dtype=torch.float64)
     return torch.stack([exp(-tangents / 2) @ views.viewmats, exp(tangents / 2) @ views.viewmats], dim=1)
+
+
+def sliding(views: Cameras, count: int, *, shake: float = 0.03) -> Cameras:
+    """Sub-frames of the first camera that slide and roll parallel to the picture: all agree on the depth order."""
+    g = torch.Generator().manual_seed(3000)
+    tangents = shake * (2 * torch.rand(count, 6, generator=g, dtype=torch.float64) - 1)
+    tangents[:, 2:5] = 0
+    return Cameras(exp(tangents) @ views.viewmats[:1], views.Ks[:1].expand(count, 3, 3), views.width, views.height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +87,11 @@ def case(name: str) -> Case:
     if name == "random":
         return Case(raw_scene(60), cameras(count=2))
     if name == "crowd":  # thousands that overlap, so that blending stops early in most pixels
-        return Case(
-            raw_scene(3000, seed=1, scale=(0.02, 0.25), opacity=(-5.0, 0.0), sh_degree=1), cameras(seed=1)
-        )
+        return Case(raw_scene(3000, seed=1, scale=(0.02, 0.25), opacity=(-5.0, 0.0), sh_degree=1), cameras(seed=1))
     if name == "behind":  # on both sides of the camera, across the near plane
         return Case(raw_scene(120, seed=2, depth=(-3.0, 3.0), spread=0.9), cameras(seed=2, count=2))
     if name == "huge":  # the camera stands inside some of them
-        return Case(
-            raw_scene(40, seed=3, depth=(0.05, 4.0), scale=(0.3, 20.0), opacity=(-4.0, -1.0)), cameras(seed=3)
-        )
+        return Case(raw_scene(40, seed=3, depth=(0.05, 4.0), scale=(0.3, 20.0), opacity=(-4.0, -1.0)), cameras(seed=3))
     if name == "tiny":  # far below a pixel, and needles
         raw = _merged(raw_scene(150, seed=4, scale=(1e-4, 5e-2)), raw_scene(50, seed=5, scale=(1e-3, 0.5)))
         return Case(raw, cameras(seed=4))
@@ -145,9 +145,7 @@ def disagreement(ours: Outcome, truth: Outcome) -> dict[str, float]:
     """
     errors = torch.cat(
         [
-            (
-                getattr(ours.render, k).detach().double().cpu() - getattr(truth.render, k).detach().cpu()
-            ).flatten()
+            (getattr(ours.render, k).detach().double().cpu() - getattr(truth.render, k).detach().cpu()).flatten()
             for k in ("rgb", "alpha")
         ]
     ).abs()

@@ -3,7 +3,7 @@
 import numba
 import pytest
 import torch
-from render.scenes import CASES, case, slices
+from render.scenes import CASES, case, slices, sliding
 
 from splatdeblur.geometry import Cameras
 from splatdeblur.render import Burst, RenderOptions, reference
@@ -24,12 +24,14 @@ def draw_with_gradients(rasterizer, test_case, variant, dtype):
     """Pictures and the gradients of one random scalar of all of them."""
     options, is_thick = VARIANTS[variant]
     scene = test_case.scene(dtype)
-    views = test_case.cameras.to(dtype=dtype)
+    views = sliding(test_case.cameras, len(test_case.cameras)) if is_thick else test_case.cameras
+    around = slices(views).to(dtype)
+    views = views.to(dtype=dtype)
     viewmats = views.viewmats.clone().requires_grad_()
     burst = None
     leaves = dict(scene.params.items()) | {"viewmats": viewmats}
     if is_thick:
-        ends = slices(test_case.cameras).to(dtype).requires_grad_()
+        ends = around.requires_grad_()
         leaves["slices"] = ends
         burst = Burst(weights=torch.full((len(views),), 1 / len(views), dtype=dtype), slices=ends)
     out = rasterizer.render(scene, views.with_viewmats(viewmats), options=options, burst=burst)
@@ -46,9 +48,7 @@ def draw_with_gradients(rasterizer, test_case, variant, dtype):
 @pytest.mark.parametrize("name", CASES)
 def test_float64_kernels_equal_the_reference(name, variant):
     test_case = case(name)
-    expected, expected_gradients = draw_with_gradients(
-        ReferenceRasterizer(), test_case, variant, torch.float64
-    )
+    expected, expected_gradients = draw_with_gradients(ReferenceRasterizer(), test_case, variant, torch.float64)
     found, gradients = draw_with_gradients(CpuRasterizer(), test_case, variant, torch.float64)
     torch.testing.assert_close(found.rgb, expected.rgb, atol=1e-8, rtol=0)
     torch.testing.assert_close(found.alpha, expected.alpha, atol=1e-8, rtol=0)
@@ -73,9 +73,7 @@ def undecided_pixels(test_case, variant, monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_float32_kernels_agree_with_the_reference(name, variant, monkeypatch):
     test_case = case(name)
-    expected, expected_gradients = draw_with_gradients(
-        ReferenceRasterizer(), test_case, variant, torch.float64
-    )
+    expected, expected_gradients = draw_with_gradients(ReferenceRasterizer(), test_case, variant, torch.float64)
     found, gradients = draw_with_gradients(CpuRasterizer(), test_case, variant, torch.float32)
     error = (found.rgb.double() - expected.rgb).abs().amax(-1)
     if error.max() > 1e-4:

@@ -8,13 +8,14 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .projection import CHUNKS, INLINE, OPTIONS
+from .projection import CHUNKS, INLINE, OPACITY, OPTIONS, RED, has_gradient
+
+CONSTANT = 0.28209479177387814  # the harmonic of degree 0, 1 / (2 sqrt(pi))
 
 
 @njit(**INLINE)
 def _basis(x, y, z, degree, out):
-    """Values of the (degree + 1)^2 harmonics at a unit direction."""
-    out[0] = 0.28209479177387814
+    """Values of the (degree + 1)^2 harmonics at a unit direction, but for the first, which is CONSTANT."""
     if degree >= 1:
         out[1] = -0.4886025119029199 * y
         out[2] = 0.4886025119029199 * z
@@ -77,61 +78,75 @@ def _direction(mean, center, out):
 
 
 @njit(**OPTIONS)
-def shade(means, sh, viewmats, degree, radii, colors):
-    """Fills `colors` [C, N, 3] with max(0, 0.5 + harmonics) where the Gaussian is drawn, 0 elsewhere."""
-    n_cameras, n, n_basis = viewmats.shape[0], means.shape[0], (degree + 1) ** 2
+def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats):
+    """Fills the colours of `splats` with max(0, 0.5 + harmonics) where the Gaussian is drawn.
+
+    sh0 [N, 1, 3] and sh_rest [N, K - 1, 3] are the coefficients; degrees above `degree` are left out.
+    """
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
     for chunk in prange(CHUNKS):
         basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
-        for c in range(n_cameras):
-            _center(viewmats[c], center)
-            for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
-                if radii[c, g, 0] == 0:
-                    colors[c, g, 0], colors[c, g, 1], colors[c, g, 2] = 0, 0, 0
-                    continue
-                _direction(means[g], center, direction)
-                _basis(direction[0], direction[1], direction[2], degree, basis)
-                for channel in range(3):
-                    value = 0.5
-                    for k in range(n_basis):
-                        value += basis[k] * sh[g, k, channel]
-                    colors[c, g, channel] = max(value, 0.0)
+        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
+            for i in range(offsets[part], offsets[part + 1]):
+                g = candidates[i]
+                for s in range(n_subframes):
+                    splat = splats[i, s]
+                    if splat[OPACITY] == 0:
+                        continue
+                    if degree > 0:
+                        _center(viewmats[part // CHUNKS * n_subframes + s], center)
+                        _direction(means[g], center, direction)
+                        _basis(direction[0], direction[1], direction[2], degree, basis)
+                    for channel in range(3):
+                        value = 0.5 + CONSTANT * sh0[g, 0, channel]
+                        for k in range(1, n_basis):
+                            value += basis[k] * sh_rest[g, k - 1, channel]
+                        splat[RED + channel] = max(value, 0.0)
 
 
 @njit(**OPTIONS)
-def shade_backward(means, sh, viewmats, degree, radii, colors, v_colors, v_means, v_sh, v_viewmats):
-    """Adds to the last three arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
-    n_cameras, n, n_basis = viewmats.shape[0], means.shape[0], (degree + 1) ** 2
+def shade_backward(
+    means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats, v_means, v_sh0, v_sh_rest, v_viewmats
+):
+    """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
     for chunk in prange(CHUNKS):
         basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
-        v_basis, v_direction, v_center = np.empty(16), np.empty(3), np.empty(3)
-        for c in range(n_cameras):
-            view, v_view = viewmats[c], v_viewmats[chunk, c]
-            _center(view, center)
-            v_center[0], v_center[1], v_center[2] = 0.0, 0.0, 0.0
-            for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
-                if radii[c, g, 0] == 0:
-                    continue
-                scale = _direction(means[g], center, direction)
-                x, y, z = direction[0], direction[1], direction[2]
-                _basis(x, y, z, degree, basis)
-                for k in range(n_basis):
-                    v_basis[k] = 0.0
-                for channel in range(3):
-                    if not colors[c, g, channel] > 0:
+        v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
+        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
+            for i in range(offsets[part], offsets[part + 1]):
+                g = candidates[i]
+                for s in range(n_subframes):
+                    c, splat = part // CHUNKS * n_subframes + s, splats[i, s]
+                    if splat[OPACITY] == 0 or not has_gradient(v_splats[i, s]):
                         continue
-                    v = float(v_colors[c, g, channel])
-                    for k in range(n_basis):
-                        v_sh[g, k, channel] += basis[k] * v
-                        v_basis[k] += sh[g, k, channel] * v
-                if degree == 0:
-                    continue
-                _basis_slope(x, y, z, degree, v_basis, v_direction)
-                dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
-                for i in range(3):
-                    v = (v_direction[i] - dot * direction[i]) * scale
-                    v_means[g, i] += v
-                    v_center[i] -= v
+                    scale = 0.0
+                    if degree > 0:
+                        _center(viewmats[c], center)
+                        scale = _direction(means[g], center, direction)
+                        _basis(direction[0], direction[1], direction[2], degree, basis)
+                    for k in range(1, n_basis):
+                        v_basis[k] = 0.0
+                    for channel in range(3):
+                        if not splat[RED + channel] > 0:
+                            continue
+                        v = float(v_splats[i, s, RED + channel])
+                        v_sh0[g, 0, channel] += CONSTANT * v
+                        for k in range(1, n_basis):
+                            v_sh_rest[g, k - 1, channel] += basis[k] * v
+                            v_basis[k] += sh_rest[g, k - 1, channel] * v
+                    if degree == 0:
+                        continue
+                    x, y, z = direction[0], direction[1], direction[2]
+                    _basis_slope(x, y, z, degree, v_basis, v_direction)
+                    dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
+                    for k in range(3):
+                        v = (v_direction[k] - dot * direction[k]) * scale
+                        v_means[g, k] += v
+                        v_centers[c, k] -= v
+        for c in range(viewmats.shape[0]):
+            view, v_view = viewmats[c], v_viewmats[chunk, c]
             for i in range(3):
                 for j in range(3):
-                    v_view[i, j] -= view[i, 3] * v_center[j]
-                    v_view[i, 3] -= view[i, j] * v_center[j]
+                    v_view[i, j] -= view[i, 3] * v_centers[c, j]
+                    v_view[i, 3] -= view[i, j] * v_centers[c, j]

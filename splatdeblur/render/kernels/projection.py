@@ -1,5 +1,7 @@
 """Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included.
 
+What the other kernels read of a Gaussian lies together, in a row of `splats` [D, S, COLUMNS]: D are the candidates
+that culling has left, in the order of the scene, and S the sub-frames of a picture.
 Scalars are float64 whatever the arrays' precision: this is a small part of the time, and small determinants matter.
 """
 
@@ -13,6 +15,14 @@ from ..rasterizer import ALPHA_MIN
 SIGMAS_MAX = 3.33  # a footprint never reaches further than this many standard deviations, as in gsplat
 MARGIN = 0.3  # the Jacobian is frozen this many half-widths outside of the picture, as in gsplat
 CHUNKS = 64  # partial sums for the gradients of the cameras; fixed, so that sums do not depend on threads
+
+# Columns of a splat. The first GRADIENTS of them have gradients: position in px, inverse screen covariance in px^-2,
+# opacity, colour, z-depth. The others bound the footprint, as drawn down to ALPHA_MIN: half extents of its box, half
+# the length of its middle row, and how far rows shift to the right from one to the next.
+X, Y, XX, XY, YY, OPACITY, RED, GREEN, BLUE, DEPTH, HALF_WIDTH, HALF_HEIGHT, HALF_ROW, SLOPE = range(14)
+GRADIENTS = 10
+COLUMNS = 16  # one cache line in single precision
+REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
 OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy"}
 INLINE = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -55,7 +65,7 @@ def _clamped_ratio(ratio, focal, center, size):
 
 
 @njit(**INLINE)
-def _displacement(slices, K, mean, near, ends):
+def displacement(slices, K, mean, near, ends):
     """Screen displacement (px) of a mean between both ends of a slice; `ends` receives its camera points."""
     _transform(slices[0], mean, ends[0])
     _transform(slices[1], mean, ends[1])
@@ -86,73 +96,80 @@ def _screen_axes(view, K, width, height, point, M, A, B):
 @njit(**OPTIONS)
 def project(
     means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, far, antialiased,
-    means2d, conics, depths, screen_opacities, radii,
+    candidates, offsets, splats, depths, means2d, radii,
 ):  # fmt: skip
-    """Fills the last five arrays, [C, N, ...]; radii are 0 where a Gaussian is not drawn.
+    """Fills the geometry of `splats`, and of each candidate the mean z-depth over its sub-frames (never below 0).
 
-    conics hold the entries xx, xy, yy of the inverse screen covariance (1 / px^2).
+    Writes means2d and radii [C, N, 2], which must come as zeros, where a Gaussian is drawn; where it is not, its
+    splat has opacity 0 and a footprint without rows.
     """
-    n_cameras, n = viewmats.shape[0], means.shape[0]
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
+    axes = np.zeros((n_pictures, 4))  # mean optical axis and offset of each picture
+    for c in range(viewmats.shape[0]):
+        axes[c // n_subframes] += viewmats[c, 2] / n_subframes
     for chunk in prange(CHUNKS):
         rotation, M = np.empty((3, 3)), np.empty((3, 3))
         A, B = np.empty((3, 3)), np.empty((2, 3))
         point, ends = np.empty(3), np.empty((2, 3))
-        for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
-            _rotation(quats[g], rotation)
-            for i in range(3):
-                for j in range(3):
-                    M[i, j] = rotation[i, j] * scales[g, j]
-            for c in range(n_cameras):
-                radii[c, g, 0] = 0
-                radii[c, g, 1] = 0
-                means2d[c, g, 0] = 0
-                means2d[c, g, 1] = 0
-                conics[c, g, 0] = 0
-                conics[c, g, 1] = 0
-                conics[c, g, 2] = 0
-                screen_opacities[c, g] = 0
-                _transform(viewmats[c], means[g], point)
-                z = point[2]
-                depths[c, g] = z
-                if not (z >= near and z <= far):  # written so that NaN is refused as well
-                    continue
-                K = Ks[c]
-                _screen_axes(viewmats[c], K, width, height, point, M, A, B)
-                xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
-                xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
-                yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                det_sharp = max(0.0, xx * yy - xy * xy)
-                xx += dilation
-                yy += dilation
-                det = xx * yy - xy * xy
-                opacity = float(opacities[g])
-                if antialiased:
-                    opacity *= math.sqrt(det_sharp / det)
-                if slices.shape[0] > 0:
-                    dx, dy, moved = _displacement(slices[c], K, means[g], near, ends)
-                    if moved:
-                        xx += dx * dx / 12
-                        xy += dx * dy / 12
-                        yy += dy * dy / 12
-                        thin = det
-                        det = xx * yy - xy * xy
-                        opacity *= math.sqrt(thin / det)
-                u = K[0, 0] * point[0] / z + K[0, 2]
-                v = K[1, 1] * point[1] / z + K[1, 2]
-                if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
-                    continue
-                extent = min(SIGMAS_MAX, math.sqrt(2 * math.log(opacity / ALPHA_MIN)))
-                rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
-                if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
-                    continue
-                radii[c, g, 0] = min(rx, 1e9)
-                radii[c, g, 1] = min(ry, 1e9)
-                means2d[c, g, 0] = u
-                means2d[c, g, 1] = v
-                conics[c, g, 0] = yy / det
-                conics[c, g, 1] = -xy / det
-                conics[c, g, 2] = xx / det
-                screen_opacities[c, g] = opacity
+        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
+            first_camera, axis = part // CHUNKS * n_subframes, axes[part // CHUNKS]
+            for i in range(offsets[part], offsets[part + 1]):
+                g = candidates[i]
+                depth = axis[0] * means[g, 0] + axis[1] * means[g, 1] + axis[2] * means[g, 2] + axis[3]
+                depths[i] = depth if depth > 0 else 0.0
+                _rotation(quats[g], rotation)
+                for k in range(3):
+                    for j in range(3):
+                        M[k, j] = rotation[k, j] * scales[g, j]
+                for s in range(n_subframes):
+                    c, splat = first_camera + s, splats[i, s]
+                    for column in range(COLUMNS):
+                        splat[column] = 0
+                    splat[HALF_HEIGHT] = -1
+                    _transform(viewmats[c], means[g], point)
+                    z = point[2]
+                    if not (z >= near and z <= far):  # written so that NaN is refused as well
+                        continue
+                    K = Ks[c]
+                    _screen_axes(viewmats[c], K, width, height, point, M, A, B)
+                    xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
+                    xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
+                    yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
+                    det_sharp = max(0.0, xx * yy - xy * xy)
+                    xx += dilation
+                    yy += dilation
+                    det = xx * yy - xy * xy
+                    opacity = float(opacities[g])
+                    if antialiased:
+                        opacity *= math.sqrt(det_sharp / det)
+                    if slices.shape[0] > 0:
+                        dx, dy, moved = displacement(slices[c], K, means[g], near, ends)
+                        if moved:
+                            xx += dx * dx / 12
+                            xy += dx * dy / 12
+                            yy += dy * dy / 12
+                            thin = det
+                            det = xx * yy - xy * xy
+                            opacity *= math.sqrt(thin / det)
+                    u = K[0, 0] * point[0] / z + K[0, 2]
+                    v = K[1, 1] * point[1] / z + K[1, 2]
+                    if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
+                        continue
+                    reach = 2 * math.log(opacity / ALPHA_MIN)  # the footprint is d^T Q d <= reach
+                    extent = min(SIGMAS_MAX, math.sqrt(reach))
+                    rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
+                    if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
+                        continue
+                    radii[c, g, 0] = min(rx, 1e9)
+                    radii[c, g, 1] = min(ry, 1e9)
+                    means2d[c, g, 0], means2d[c, g, 1] = u, v
+                    splat[X], splat[Y], splat[OPACITY], splat[DEPTH] = u, v, opacity, z
+                    splat[XX], splat[XY], splat[YY] = yy / det, -xy / det, xx / det
+                    half_width = math.sqrt(reach * xx)
+                    splat[HALF_WIDTH] = half_width + REACH_SLACK
+                    splat[HALF_HEIGHT] = math.sqrt(reach * yy) + REACH_SLACK
+                    splat[HALF_ROW] = math.sqrt(reach * det / yy) + REACH_SLACK + 1e-6 * half_width
+                    splat[SLOPE] = xy / yy
 
 
 @njit(**INLINE)
@@ -181,127 +198,144 @@ def _pull_rotation(q, inverse_norm, v, v_quat):
     v_quat[3] += (gz - dot * z) * inverse_norm
 
 
+@njit(**INLINE)
+def has_gradient(v_splat):
+    """Whether anything depends on a splat: not on one hidden behind others."""
+    total = False
+    for column in range(GRADIENTS):
+        total |= v_splat[column] != 0
+    return total
+
+
 @njit(**OPTIONS)
 def project_backward(
     means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, antialiased,
-    radii, conics, screen_opacities, v_means2d, v_conics, v_depths, v_screen_opacities,
+    candidates, offsets, splats, v_splats, v_means2d,
     v_means, v_quats, v_scales, v_opacities, v_viewmats, v_slices,
 ):  # fmt: skip
-    """Adds to the last six arrays; v_viewmats and v_slices are [CHUNKS, C, ...], to be summed over the first axis."""
-    n_cameras, n = viewmats.shape[0], means.shape[0]
+    """Adds to the last six arrays; v_viewmats and v_slices are [CHUNKS, C, ...], to be summed over the first axis.
+
+    The gradient of the position is taken from v_means2d [C, N, 2], all others from v_splats.
+    """
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
     is_thick = slices.shape[0] > 0
     for chunk in prange(CHUNKS):
         rotation, M, A, B = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
         v_A, v_B, v_M = np.empty((3, 3)), np.empty((2, 3)), np.empty((3, 3))
         point, ends, v_point = np.empty(3), np.empty((2, 3)), np.empty(3)
         v_mean, v_quat = np.empty(3), np.empty(4)
-        for g in range(chunk * n // CHUNKS, (chunk + 1) * n // CHUNKS):
-            inverse_norm = _rotation(quats[g], rotation)
-            for i in range(3):
-                v_mean[i] = 0.0
-                for j in range(3):
-                    M[i, j] = rotation[i, j] * scales[g, j]
-                    v_M[i, j] = 0.0
-            v_opacity = 0.0
-            is_seen = False
-            for c in range(n_cameras):
-                if radii[c, g, 0] == 0:
-                    continue
-                is_seen = True
-                K, view = Ks[c], viewmats[c]
-                _transform(view, means[g], point)
-                rz = 1.0 / point[2]
-                j02, j12, free_x, free_y = _screen_axes(view, K, width, height, point, M, A, B)
-                # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
-                qxx, qxy, qyy = float(conics[c, g, 0]), float(conics[c, g, 1]), float(conics[c, g, 2])
-                gxx, gxy, gyy = float(v_conics[c, g, 0]), 0.5 * v_conics[c, g, 1], float(v_conics[c, g, 2])
-                txx, txy = gxx * qxx + gxy * qxy, gxx * qxy + gxy * qyy
-                tyx, tyy = gxy * qxx + gyy * qxy, gxy * qxy + gyy * qyy
-                v_xx = -(qxx * txx + qxy * tyx)
-                v_xy = -2 * (qxx * txy + qxy * tyy)
-                v_yy = -(qxy * txy + qyy * tyy)
-                # Opacity on screen: opacity * sqrt(numerator / det of the final covariance).
-                v_log = float(v_screen_opacities[c, g]) * screen_opacities[c, g]
-                v_opacity += v_log
-                sharp_xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
-                sharp_xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
-                sharp_yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                if antialiased or is_thick:
-                    # d log det = tr(Q dCov) for the final covariance.
-                    v_xx -= 0.5 * v_log * qxx
-                    v_xy -= v_log * qxy
-                    v_yy -= 0.5 * v_log * qyy
-                dx, dy, moved = 0.0, 0.0, False
-                if is_thick:
-                    dx, dy, moved = _displacement(slices[c], K, means[g], near, ends)
-                v_dx = v_xx * dx / 6 + v_xy * dy / 12
-                v_dy = v_yy * dy / 6 + v_xy * dx / 12
-                if antialiased:
-                    det = max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
-                    v_xx += 0.5 * v_log * sharp_yy / det
-                    v_xy -= v_log * sharp_xy / det
-                    v_yy += 0.5 * v_log * sharp_xx / det
-                elif is_thick:
-                    xx, yy = sharp_xx + dilation, sharp_yy + dilation
-                    det = xx * yy - sharp_xy * sharp_xy
-                    v_xx += 0.5 * v_log * yy / det
-                    v_xy -= v_log * sharp_xy / det
-                    v_yy += 0.5 * v_log * xx / det
-                # Covariance = B B^T, B = J A, A = R M.
-                v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
-                for j in range(3):
-                    v_B[0, j] = 2 * v_xx * B[0, j] + v_xy * B[1, j]
-                    v_B[1, j] = 2 * v_yy * B[1, j] + v_xy * B[0, j]
-                    v_j00 += v_B[0, j] * A[0, j]
-                    v_j02 += v_B[0, j] * A[2, j]
-                    v_j11 += v_B[1, j] * A[1, j]
-                    v_j12 += v_B[1, j] * A[2, j]
-                    v_A[0, j] = K[0, 0] * rz * v_B[0, j]
-                    v_A[1, j] = K[1, 1] * rz * v_B[1, j]
-                    v_A[2, j] = j02 * v_B[0, j] + j12 * v_B[1, j]
-                # Point: through its picture position, its depth, and the Jacobian taken there.
-                v_u, v_v = float(v_means2d[c, g, 0]), float(v_means2d[c, g, 1])
-                fx, fy = K[0, 0], K[1, 1]
-                v_point[0] = fx * rz * v_u
-                v_point[1] = fy * rz * v_v
-                v_point[2] = v_depths[c, g] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
-                v_point[2] -= rz * rz * (fx * v_j00 + fy * v_j11)
-                if free_x:
-                    v_point[0] -= fx * rz * rz * v_j02
-                    v_point[2] -= 2 * rz * j02 * v_j02
-                else:
-                    v_point[2] -= rz * j02 * v_j02
-                if free_y:
-                    v_point[1] -= fy * rz * rz * v_j12
-                    v_point[2] -= 2 * rz * j12 * v_j12
-                else:
-                    v_point[2] -= rz * j12 * v_j12
-                v_view = v_viewmats[chunk, c]
-                _pull_point(view, means[g], v_point, v_view, v_mean)
-                for i in range(3):
+        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
+            first_camera = part // CHUNKS * n_subframes
+            for i in range(offsets[part], offsets[part + 1]):
+                g = candidates[i]
+                inverse_norm = _rotation(quats[g], rotation)
+                for k in range(3):
+                    v_mean[k] = 0.0
                     for j in range(3):
-                        v_M[i, j] += view[0, i] * v_A[0, j] + view[1, i] * v_A[1, j] + view[2, i] * v_A[2, j]
-                        v_view[i, j] += v_A[i, 0] * M[j, 0] + v_A[i, 1] * M[j, 1] + v_A[i, 2] * M[j, 2]
-                if moved:
-                    for end in range(2):
-                        sign = 2.0 * end - 1.0
-                        rz = 1.0 / ends[end, 2]
-                        v_point[0] = sign * fx * rz * v_dx
-                        v_point[1] = sign * fy * rz * v_dy
-                        v_point[2] = -rz * (ends[end, 0] * v_point[0] + ends[end, 1] * v_point[1])
-                        _pull_point(slices[c, end], means[g], v_point, v_slices[chunk, c, end], v_mean)
-            if not is_seen:
-                continue
-            for j in range(3):
-                v_scale = 0.0
-                for i in range(3):
-                    v_scale += v_M[i, j] * rotation[i, j]
-                    v_M[i, j] *= scales[g, j]
-                v_scales[g, j] += v_scale
-                v_means[g, j] += v_mean[j]
-            for i in range(4):
-                v_quat[i] = 0.0
-            _pull_rotation(quats[g], inverse_norm, v_M, v_quat)
-            for i in range(4):
-                v_quats[g, i] += v_quat[i]
-            v_opacities[g] += v_opacity / opacities[g]
+                        M[k, j] = rotation[k, j] * scales[g, j]
+                        v_M[k, j] = 0.0
+                v_opacity = 0.0
+                is_seen = False
+                for s in range(n_subframes):
+                    c, splat, v_splat = first_camera + s, splats[i, s], v_splats[i, s]
+                    has_moved = v_means2d[c, g, 0] != 0 or v_means2d[c, g, 1] != 0
+                    if splat[OPACITY] == 0 or not (has_moved or has_gradient(v_splat)):
+                        continue
+                    is_seen = True
+                    K, view = Ks[c], viewmats[c]
+                    _transform(view, means[g], point)
+                    rz = 1.0 / point[2]
+                    j02, j12, free_x, free_y = _screen_axes(view, K, width, height, point, M, A, B)
+                    # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
+                    qxx, qxy, qyy = float(splat[XX]), float(splat[XY]), float(splat[YY])
+                    gxx, gxy, gyy = float(v_splat[XX]), 0.5 * v_splat[XY], float(v_splat[YY])
+                    txx, txy = gxx * qxx + gxy * qxy, gxx * qxy + gxy * qyy
+                    tyx, tyy = gxy * qxx + gyy * qxy, gxy * qxy + gyy * qyy
+                    v_xx = -(qxx * txx + qxy * tyx)
+                    v_xy = -2 * (qxx * txy + qxy * tyy)
+                    v_yy = -(qxy * txy + qyy * tyy)
+                    # Opacity on screen: opacity * sqrt(numerator / det of the final covariance).
+                    v_log = float(v_splat[OPACITY]) * splat[OPACITY]
+                    v_opacity += v_log
+                    sharp_xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
+                    sharp_xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
+                    sharp_yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
+                    if antialiased or is_thick:
+                        # d log det = tr(Q dCov) for the final covariance.
+                        v_xx -= 0.5 * v_log * qxx
+                        v_xy -= v_log * qxy
+                        v_yy -= 0.5 * v_log * qyy
+                    dx, dy, moved = 0.0, 0.0, False
+                    if is_thick:
+                        dx, dy, moved = displacement(slices[c], K, means[g], near, ends)
+                    v_dx = v_xx * dx / 6 + v_xy * dy / 12
+                    v_dy = v_yy * dy / 6 + v_xy * dx / 12
+                    if antialiased:
+                        det = max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
+                        v_xx += 0.5 * v_log * sharp_yy / det
+                        v_xy -= v_log * sharp_xy / det
+                        v_yy += 0.5 * v_log * sharp_xx / det
+                    elif is_thick:
+                        xx, yy = sharp_xx + dilation, sharp_yy + dilation
+                        det = xx * yy - sharp_xy * sharp_xy
+                        v_xx += 0.5 * v_log * yy / det
+                        v_xy -= v_log * sharp_xy / det
+                        v_yy += 0.5 * v_log * xx / det
+                    # Covariance = B B^T, B = J A, A = R M.
+                    v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
+                    for j in range(3):
+                        v_B[0, j] = 2 * v_xx * B[0, j] + v_xy * B[1, j]
+                        v_B[1, j] = 2 * v_yy * B[1, j] + v_xy * B[0, j]
+                        v_j00 += v_B[0, j] * A[0, j]
+                        v_j02 += v_B[0, j] * A[2, j]
+                        v_j11 += v_B[1, j] * A[1, j]
+                        v_j12 += v_B[1, j] * A[2, j]
+                        v_A[0, j] = K[0, 0] * rz * v_B[0, j]
+                        v_A[1, j] = K[1, 1] * rz * v_B[1, j]
+                        v_A[2, j] = j02 * v_B[0, j] + j12 * v_B[1, j]
+                    # Point: through its picture position, its depth, and the Jacobian taken there.
+                    v_u, v_v = float(v_means2d[c, g, 0]), float(v_means2d[c, g, 1])
+                    fx, fy = K[0, 0], K[1, 1]
+                    v_point[0] = fx * rz * v_u
+                    v_point[1] = fy * rz * v_v
+                    v_point[2] = v_splat[DEPTH] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
+                    v_point[2] -= rz * rz * (fx * v_j00 + fy * v_j11)
+                    if free_x:
+                        v_point[0] -= fx * rz * rz * v_j02
+                        v_point[2] -= 2 * rz * j02 * v_j02
+                    else:
+                        v_point[2] -= rz * j02 * v_j02
+                    if free_y:
+                        v_point[1] -= fy * rz * rz * v_j12
+                        v_point[2] -= 2 * rz * j12 * v_j12
+                    else:
+                        v_point[2] -= rz * j12 * v_j12
+                    v_view = v_viewmats[chunk, c]
+                    _pull_point(view, means[g], v_point, v_view, v_mean)
+                    for k in range(3):
+                        for j in range(3):
+                            v_M[k, j] += view[0, k] * v_A[0, j] + view[1, k] * v_A[1, j] + view[2, k] * v_A[2, j]
+                            v_view[k, j] += v_A[k, 0] * M[j, 0] + v_A[k, 1] * M[j, 1] + v_A[k, 2] * M[j, 2]
+                    if moved:
+                        for end in range(2):
+                            sign = 2.0 * end - 1.0
+                            rz = 1.0 / ends[end, 2]
+                            v_point[0] = sign * fx * rz * v_dx
+                            v_point[1] = sign * fy * rz * v_dy
+                            v_point[2] = -rz * (ends[end, 0] * v_point[0] + ends[end, 1] * v_point[1])
+                            _pull_point(slices[c, end], means[g], v_point, v_slices[chunk, c, end], v_mean)
+                if not is_seen:
+                    continue
+                for j in range(3):
+                    v_scale = 0.0
+                    for k in range(3):
+                        v_scale += v_M[k, j] * rotation[k, j]
+                        v_M[k, j] *= scales[g, j]
+                    v_scales[g, j] += v_scale
+                    v_means[g, j] += v_mean[j]
+                for k in range(4):
+                    v_quat[k] = 0.0
+                _pull_rotation(quats[g], inverse_norm, v_M, v_quat)
+                for k in range(4):
+                    v_quats[g, k] += v_quat[k]
+                v_opacities[g] += v_opacity / opacities[g]

@@ -1,26 +1,37 @@
-"""Which Gaussians touch which tile of the picture, front to back."""
+"""Which Gaussians touch which tile of the picture, front to back; one depth order and one list for all sub-frames."""
 
 import math
 
 import numpy as np
 from numba import njit, prange
 
-from ..rasterizer import ALPHA_MIN
-from .projection import INLINE, OPTIONS
+from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 
 TILE = 16
-BANDS = 4  # the tile rows of a picture are shared between this many independent pieces of work
-
-# Columns of the packed Gaussians that the blending loops read, in depth order.
-X, Y, XX, XY, YY, OPACITY, REACH, HALF_HEIGHT, RED, GREEN, BLUE, DEPTH = range(12)
-PACKED = 12
-REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
+SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
 
 
 @njit(**INLINE)
-def _radix_order(keys, order, buffer, passes):
+def extent(splat, low, high):
+    """How far a footprint reaches to the left and to the right of its mean between the heights `low` and `high`.
+
+    Heights are in px from the mean; at least one of them is one of the footprint's. A bound, near for thin stretches.
+    """
+    half_height = float(splat[HALF_HEIGHT])
+    low, high = max(float(low), -half_height), min(float(high), half_height)
+    # A row at height y is centred at slope * y, and shorter than the middle one by sqrt(1 - (y / half height)^2).
+    nearest = max(low, -high, 0.0) / half_height
+    half_row = splat[HALF_ROW] * math.sqrt(max(1.0 - nearest * nearest, 0.0)) + REACH_SLACK
+    a, b = splat[SLOPE] * low, splat[SLOPE] * high
+    half_width = float(splat[HALF_WIDTH])
+    return max(min(a, b) - half_row, -half_width), min(max(a, b) + half_row, half_width)
+
+
+@njit(**INLINE)
+def _radix_order(keys, passes, order):
     """Stable order of unsigned keys by 11-bit digits, written to `order`."""
     n = keys.shape[0]
+    buffer = np.empty(n, np.int32)
     counts = np.empty(2049, np.int64)
     for i in range(n):
         order[i] = i
@@ -29,11 +40,11 @@ def _radix_order(keys, order, buffer, passes):
         shift = np.uint64(11 * p)
         counts[:] = 0
         for i in range(n):
-            counts[((keys[i] >> shift) & np.uint64(2047)) + 1] += 1
+            counts[((np.uint64(keys[i]) >> shift) & np.uint64(2047)) + 1] += 1
         for d in range(2048):
             counts[d + 1] += counts[d]
         for i in range(n):
-            digit = (keys[source[i]] >> shift) & np.uint64(2047)
+            digit = (np.uint64(keys[source[i]]) >> shift) & np.uint64(2047)
             target[counts[digit]] = source[i]
             counts[digit] += 1
         source, target = target, source
@@ -43,82 +54,107 @@ def _radix_order(keys, order, buffer, passes):
 
 
 @njit(**OPTIONS)
-def sort_and_pack(means2d, conics, screen_opacities, colors, depths, depth_bits, passes, radii, drawn, packed, counts):
-    """For each camera, the drawn Gaussians front to back.
+def sort_by_depth(depth_bits, passes, offsets):
+    """Candidates of each picture front to back, one picture after another.
 
-    Fills drawn [C, N] with their indices, packed [C, N, PACKED] with what blending reads, counts [C].
-    depth_bits are the depths' bit patterns, which sort like the (positive) depths themselves.
+    depth_bits are the depths' bit patterns, which sort like the depths themselves as none is negative.
     """
-    n_cameras, n = radii.shape[0], radii.shape[1]
-    for c in prange(n_cameras):
-        seen = np.empty(n, np.int32)
-        count = 0
-        for g in range(n):
-            if radii[c, g, 0] > 0:
-                seen[count] = g
-                count += 1
-        keys = np.empty(count, np.uint64)
-        for i in range(count):
-            keys[i] = np.uint64(depth_bits[c, seen[i]])
-        order, buffer = np.empty(count, np.int32), np.empty(count, np.int32)
-        _radix_order(keys, order, buffer, passes)
-        counts[c] = count
-        for i in range(count):
-            g = seen[order[i]]
-            drawn[c, i] = g
-            row = packed[c, i]
-            row[X], row[Y] = means2d[c, g, 0], means2d[c, g, 1]
-            row[XX], row[XY], row[YY] = conics[c, g, 0], conics[c, g, 1], conics[c, g, 2]
-            row[OPACITY] = screen_opacities[c, g]
-            # Twice the exponent at which the Gaussian falls under ALPHA_MIN: its footprint is d^T Q d <= reach.
-            row[REACH] = 2 * math.log(screen_opacities[c, g] / ALPHA_MIN)
-            # How far it reaches up and down, in px.
-            det = float(row[XX]) * row[YY] - float(row[XY]) * row[XY]
-            row[HALF_HEIGHT] = math.sqrt(max(row[REACH], 0.0) * row[XX] / det) + REACH_SLACK
-            row[RED], row[GREEN], row[BLUE] = colors[c, g, 0], colors[c, g, 1], colors[c, g, 2]
-            row[DEPTH] = depths[c, g]
+    n_pictures = offsets.shape[0] // CHUNKS
+    order = np.empty(depth_bits.shape[0], np.int32)
+    for picture in prange(n_pictures):
+        begin, end = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS]
+        _radix_order(depth_bits[begin:end], passes, order[begin:end])
+        order[begin:end] += begin
+    return order
 
 
 @njit(**INLINE)
-def _tile_span(row, low, high, tiles_x):
-    """First and last tile column that the footprint touches between heights `low` and `high` (px from its mean)."""
-    a, b, c, k = float(row[XX]), float(row[XY]), float(row[YY]), max(float(row[REACH]), 0.0)
-    reach_x = math.sqrt(k * c / (a * c - b * b))
-    peak = -b * reach_x / c  # height of the rightmost point; the leftmost mirrors it
-    right_y = min(max(peak, low), high)
-    left_y = min(max(-peak, low), high)
-    right = (-b * right_y + math.sqrt(max(b * b * right_y * right_y - a * (c * right_y * right_y - k), 0.0))) / a
-    left = (-b * left_y - math.sqrt(max(b * b * left_y * left_y - a * (c * left_y * left_y - k), 0.0))) / a
-    first = math.floor((row[X] + left - REACH_SLACK - 0.5) / TILE)
-    last = math.floor((row[X] + right + REACH_SLACK + 0.5) / TILE)
-    return int(max(first, 0.0)), int(min(last, tiles_x - 1.0))
+def _tile_rows(splats, i, tiles_y):
+    """First tile row that a footprint touches in any sub-frame, and the one after the last."""
+    first, last = tiles_y, -1
+    for s in range(splats.shape[1]):
+        splat = splats[i, s]
+        reach = splat[HALF_HEIGHT]
+        if reach < 0:
+            continue
+        first = min(first, int(max(math.ceil(splat[Y] - reach - 0.5), 0.0)) // TILE)
+        last = max(last, int(min(math.floor(splat[Y] + reach - 0.5), tiles_y * TILE - 1.0)) // TILE)
+    return first, max(first, last + 1)
 
 
 @njit(**OPTIONS)
-def visit_tiles(packed, counts, tiles_x, tiles_y, cursor, entries):
-    """Goes through all (Gaussian, tile) pairs, front to back within each tile.
+def footprints(splats, tiles_x, tiles_y):
+    """The tiles that each candidate touches in any sub-frame.
 
-    cursor [C * tiles] is advanced by one for each pair of a tile; if `entries` is not empty, the Gaussian's rank in
-    its camera's depth order is written at entries[cursor] first. Called twice: to count, and to fill.
+    Returns row_starts [D + 1], where each candidate's tile rows begin in `spans`; first_rows [D]; spans [rows, 2], the
+    first tile column of a row and the one after the last; and pair_starts [D + 1], its (Gaussian, tile) pairs.
     """
-    n_cameras = packed.shape[0]
-    is_filling = entries.shape[0] > 0
-    for work in prange(n_cameras * BANDS):
-        c, band = work // BANDS, work % BANDS
-        first_row, last_row = band * tiles_y // BANDS, (band + 1) * tiles_y // BANDS
-        for rank in range(counts[c]):
-            row = packed[c, rank]
-            y, reach = float(row[Y]), float(row[HALF_HEIGHT])
-            top = max(first_row, int(max(math.floor((y - reach - 0.5) / TILE), 0.0)))
-            bottom = min(last_row - 1, int(min(math.floor((y + reach + 0.5) / TILE), tiles_y - 1.0)))
-            for tile_y in range(top, bottom + 1):
-                low = max(tile_y * TILE + 0.5 - y, -reach)
-                high = min(tile_y * TILE + TILE - 0.5 - y, reach)
-                if low > high:
+    n, n_subframes = splats.shape[0], splats.shape[1]
+    first_rows, row_starts, pair_starts = np.empty(n, np.int32), np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
+    for i in prange(n):
+        first_rows[i], end = _tile_rows(splats, i, tiles_y)
+        row_starts[i + 1] = end - first_rows[i]
+    for i in range(n):
+        row_starts[i + 1] += row_starts[i]
+    spans = np.empty((row_starts[n], 2), np.int32)
+    for i in prange(n):
+        pairs = 0
+        for row in range(row_starts[i], row_starts[i + 1]):
+            top = (first_rows[i] + row - row_starts[i]) * TILE + 0.5
+            first, end = tiles_x, 0
+            for s in range(n_subframes):
+                splat = splats[i, s]
+                x, y, reach = float(splat[X]), float(splat[Y]), float(splat[HALF_HEIGHT])
+                low, high = max(top - y, -reach), min(top + TILE - 1 - y, reach)
+                if not low <= high:
                     continue
-                first, last = _tile_span(row, low, high, tiles_x)
-                base = (c * tiles_y + tile_y) * tiles_x
-                for tile in range(base + first, base + last + 1):
-                    if is_filling:
-                        entries[cursor[tile]] = rank
-                    cursor[tile] += 1
+                left, right = extent(splat, low, high)
+                left, right = math.ceil(x + left - 0.5), math.floor(x + right - 0.5)
+                if left <= right:
+                    first = min(first, int(max(left, 0.0)) // TILE)
+                    end = max(end, int(min(right, tiles_x * TILE - 1.0)) // TILE + 1)
+            spans[row, 0], spans[row, 1] = first, max(first, end)
+            pairs += max(end - first, 0)
+        pair_starts[i + 1] = pairs
+    for i in range(n):
+        pair_starts[i + 1] += pair_starts[i]
+    return row_starts, first_rows, spans, pair_starts
+
+
+@njit(**OPTIONS)
+def list_tiles(order, offsets, row_starts, first_rows, spans, pair_starts, tiles_x, tiles_y):
+    """For each tile of each picture, its candidates front to back.
+
+    Returns tile_starts [pictures * tiles + 1], entries [pairs] (candidates), and slots [pairs]: the number of the same
+    pair where those of one candidate lie together.
+    """
+    n_pictures, n_tiles = offsets.shape[0] // CHUNKS, tiles_x * tiles_y
+    entries, slots = np.empty(pair_starts[-1], np.int32), np.empty(pair_starts[-1], np.int32)
+    # How many pairs each segment of the depth order has in each tile; then, where the next of them goes.
+    cursors = np.zeros((SEGMENTS, n_pictures * n_tiles), np.int64)
+    tile_starts = np.zeros(n_pictures * n_tiles + 1, np.int64)
+    for is_filling in range(2):
+        for work in prange(n_pictures * SEGMENTS):
+            picture, segment = work // SEGMENTS, work % SEGMENTS
+            begin, count = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS] - offsets[picture * CHUNKS]
+            cursor = cursors[segment]
+            for rank in range(begin + segment * count // SEGMENTS, begin + (segment + 1) * count // SEGMENTS):
+                i = order[rank]
+                base = picture * n_tiles + first_rows[i] * tiles_x
+                slot = pair_starts[i]
+                for row in range(row_starts[i], row_starts[i + 1]):
+                    for tile in range(base + spans[row, 0], base + spans[row, 1]):
+                        if is_filling == 1:
+                            entries[cursor[tile]], slots[cursor[tile]] = i, slot
+                            slot += 1
+                        cursor[tile] += 1
+                    base += tiles_x
+        if is_filling == 0:
+            total = 0
+            for tile in range(n_pictures * n_tiles):
+                for segment in range(SEGMENTS):
+                    count = cursors[segment, tile]
+                    cursors[segment, tile] = total
+                    total += count
+                tile_starts[tile + 1] = total
+    return tile_starts, entries, slots

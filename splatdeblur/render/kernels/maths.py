@@ -1,0 +1,91 @@
+"""Elementary functions without branches or calls, so that loops around them become vector instructions.
+
+They are for single precision; in double precision they are the C library's.
+"""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+# What kernels made of many short sums allow the compiler. No assumption that NaN and infinity never occur: a bad
+# parameter must not become undefined behaviour.
+FASTMATH = {"contract", "arcp", "nsz", "reassoc"}
+
+
+@intrinsic
+def _float32_of_bits(typing_context, bits):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
+def _bits_of_float32(typing_context, x):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
+
+
+@intrinsic
+def lowest_bit(typing_context, mask):
+    """Number of the lowest bit that is set in an int32, which must not be 0."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int32(types.int32), generate
+
+
+def exp(x):
+    """exp(x) for x <= 0."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(exp, inline="always")
+def _exp(x):
+    if x != types.float32:
+        return lambda x: math.exp(x)
+
+    log2e, half = np.float32(1.4426950408889634), np.float32(0.5)
+    c1, c2, c3 = np.float32(0.6931471805599453), np.float32(0.2402265069591007), np.float32(0.05550410866482158)
+    c4, c5, c6 = np.float32(0.009618129107628477), np.float32(0.0013333558146428443), np.float32(1.540353039338161e-4)
+    one, lowest = np.float32(1), np.float32(-126)
+
+    def polynomial(x):
+        t = max(x * log2e, lowest)
+        whole = np.int32(t - half)
+        f = t - np.float32(whole)
+        p = one + f * (c1 + f * (c2 + f * (c3 + f * (c4 + f * (c5 + f * c6)))))
+        return p * _float32_of_bits((whole + np.int32(127)) << np.int32(23))
+
+    return polynomial
+
+
+def power_2_4(x):
+    """x^2.4 for x > 0, of neither the smallest nor the largest numbers."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(power_2_4, inline="always")
+def _power_2_4(x):
+    if x != types.float32:
+        return lambda x: x**2.4
+
+    # With r = (x^2)^(-1/5) it is (x^2 r^2)^2; r by Newton's method, begun at -1/5 of the exponent bits.
+    start, five, fifth, six = np.int32(1277958000), np.int32(5), np.float32(0.2), np.float32(6)
+
+    def newton(x):
+        z = x * x
+        r = _float32_of_bits(start - _bits_of_float32(z) // five)
+        for _ in range(3):
+            squared = r * r
+            r = fifth * r * (six - z * squared * squared * r)
+        root = z * r * r
+        return root * root
+
+    return newton
