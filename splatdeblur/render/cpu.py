@@ -114,8 +114,9 @@ class _Blend(torch.autograd.Function):
         )
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((*shape, *tail), splats.dtype) for tail in ((3,), (), ())]
-        blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures)
-        ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures)
+        blocks = np.empty((splats.shape[1], len(entries)), np.uint64)
+        blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures, blocks)
+        ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks)
         ctx.candidates = (candidates, offsets)
         ctx.set_materialize_grads(False)
         ctx.shape = means2d.shape
@@ -123,7 +124,7 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *v_pictures):
-        splats, *_, rgb, alpha, depth = ctx.arrays
+        splats, *_, rgb, alpha, depth, _ = ctx.arrays
         v_rgb, v_alpha, v_depth = _or_empty(v_pictures, (rgb, alpha, depth))
         if not len(v_rgb):
             v_rgb = np.zeros_like(rgb)

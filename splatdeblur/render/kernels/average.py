@@ -15,7 +15,10 @@ def average(subframes, alphas, depths, weights, is_linear, rgb, alpha, depth):
     real = subframes.dtype.type
     foot, slope, shift, scale = real(FOOT), real(1 / 12.92), real(0.055), real(1 / 1.055)
     for y in prange(height):
-        rgb[y], alpha[y], depth[y] = 0, 0, 0
+        for i in range(rgb.shape[1]):
+            rgb[y, i] = 0
+        for i in range(alpha.shape[1]):
+            alpha[y, i], depth[y, i] = 0, 0
         for s in range(n_subframes):
             weight = weights[s, y]
             if is_linear:

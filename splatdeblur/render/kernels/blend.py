@@ -52,22 +52,25 @@ def _index(y, x):
 def _touched_blocks(splat, x, y):
     """Bit mask of the blocks of a tile that a footprint may touch; (x, y) is its mean seen from the first pixel.
 
-    The bounds are those of `tiles.extent`, for all blocks at once.
+    The bounds are those of `tiles.extent`, for all rows of blocks at once.
     """
     real = type(splat[X])
-    zero, one, size, slack = real(0), real(1), real(BLOCK - 1), real(1e-2)
+    zero, one, last_pixel, slack = real(0), real(1), real(TILE - 1), real(1e-2)
     half_width, half_height, half_row = splat[HALF_WIDTH], splat[HALF_HEIGHT], splat[HALF_ROW]
     slope, inverse_height = splat[SLOPE], one / splat[HALF_HEIGHT]
-    mask = np.int32(0)
-    for block in range(ACROSS * ACROSS):
-        left, top = real(block % ACROSS * BLOCK) - x, real(block // ACROSS * BLOCK) - y
-        low, high = max(top, -half_height), min(top + size, half_height)
+    mask = np.uint64(0)
+    for row in range(ACROSS):
+        top = real(row * BLOCK) - y
+        low, high = max(top, -half_height), min(top + real(BLOCK - 1), half_height)
         nearest = max(max(low, -high), zero) * inverse_height
         reach = half_row * math.sqrt(max(one - nearest * nearest, zero)) + slack
         a, b = slope * low, slope * high
-        first, last = max(min(a, b) - reach, -half_width), min(max(a, b) + reach, half_width)
-        is_touched = (low <= high) & (first <= left + size) & (last >= left)
-        mask |= np.int32(is_touched) << np.int32(block)
+        left = math.ceil(max(x + max(min(a, b) - reach, -half_width), zero))
+        right = math.floor(min(x + min(max(a, b) + reach, half_width), last_pixel))
+        is_touched = (low <= high) & (left <= right)
+        first, last = np.uint64(np.int32(left) // BLOCK), np.uint64(np.int32(right) // BLOCK)
+        bits = (np.uint64(2) << last) - (np.uint64(1) << first) if is_touched else np.uint64(0)
+        mask |= bits << np.uint64(row * ACROSS)
     return mask
 
 
@@ -78,18 +81,21 @@ def _clear(s, rows, columns):
     Returns the bit mask of the blocks that have such pixels.
     """
     s[:] = 0
-    living = np.int32(0)
+    living = np.uint64(0)
     for y in range(rows):
         for x in range(columns):
             i = _index(y, x)
             s[0, i] = 1
-            living |= np.int32(1) << np.int32(i // PIXELS)
+            living |= np.uint64(1) << np.uint64(i // PIXELS)
     return living
 
 
 @njit(**OPTIONS)
-def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha, depth):
-    """Fills rgb [C, H, W, 3] over the background, alpha [C, H, W] and the expected depth [C, H, W]."""
+def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha, depth, blocks):
+    """Fills rgb [C, H, W, 3] over the background, alpha [C, H, W] and the expected depth [C, H, W].
+
+    Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair has left a trace.
+    """
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[1]
     real = splats.dtype.type
     half, zero, one = real(0.5), real(0), real(1)
@@ -103,18 +109,21 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
             for c in range(picture * n_subframes, (picture + 1) * n_subframes):
                 living = _clear(s, rows, columns)
                 for entry in range(tile_starts[tile], tile_starts[tile + 1]):
-                    splat = splats[entries[entry], c - picture * n_subframes]
+                    if living == 0:
+                        blocks[c % n_subframes, entry] = 0
+                        continue
+                    splat = splats[entries[entry], c % n_subframes]
                     a, b, k = half * splat[XX], splat[XY], half * splat[YY]
                     opacity, z = splat[OPACITY], splat[DEPTH]
                     red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
                     x0, y0 = splat[X] - half - real(left), splat[Y] - half - real(top)
-                    todo = living & _touched_blocks(splat, x0, y0)
+                    todo, touched = living & _touched_blocks(splat, x0, y0), np.uint64(0)
                     while todo != 0:
-                        block = lowest_bit(todo)
-                        todo &= todo - np.int32(1)
+                        block = np.int64(lowest_bit(todo))
+                        todo &= todo - np.uint64(1)
                         base = np.uint64(block * PIXELS)
                         left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                        is_alive = False
+                        is_alive, is_touched = False, False
                         for j in range(PIXELS):
                             i = base + np.uint64(j)
                             dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
@@ -128,14 +137,14 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
                             left_over = after if goes_on else (-abs(t) if is_hit else t)
                             s[0, i] = left_over
                             is_alive |= left_over > zero
+                            is_touched |= left_over != t
                             s[1, i] += weight * red
                             s[2, i] += weight * green
                             s[3, i] += weight * blue
                             s[4, i] += weight * z
-                        if not is_alive:
-                            living &= ~(np.int32(1) << block)
-                    if living == 0:
-                        break
+                        touched |= np.uint64(is_touched) << np.uint64(block)
+                        living &= ~(np.uint64(not is_alive) << np.uint64(block))
+                    blocks[c % n_subframes, entry] = touched
                 for y in range(rows):
                     for x in range(columns):
                         i = _index(y, x)
@@ -148,15 +157,15 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
 
 @njit(**OPTIONS)
 def blend_backward(
-    splats, entries, tile_starts, slots, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, v_rgb, v_alpha, v_depth,
-    candidates, offsets, v_splats, v_means2d,
+    splats, entries, tile_starts, slots, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
+    v_rgb, v_alpha, v_depth, candidates, offsets, v_splats, v_means2d,
 ):  # fmt: skip
     """Fills v_splats [D, S, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
 
     v_alpha and v_depth may be empty, for none.
 
     Goes front to back again. What lies behind a Gaussian at a pixel is the finished pixel less what lies in front,
-    so nothing of the forward pass is kept but the picture.
+    so nothing of the forward pass is kept but the picture, and which blocks to visit.
     """
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[1]
     real = splats.dtype.type
@@ -174,7 +183,7 @@ def blend_backward(
                 c = tile // (tiles_x * tiles_y) * n_subframes + subframe
                 top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
                 rows, columns = min(TILE, height - top), min(TILE, width - left)
-                living = _clear(s, rows, columns)
+                _clear(s, rows, columns)
                 for y in range(rows):
                     for x in range(columns):
                         i, py, px = _index(y, x), top + y, left + x
@@ -189,7 +198,8 @@ def blend_backward(
                             s[6, i] -= depth[c, py, px] * s[5, i]
                 for entry in range(tile_starts[tile], tile_starts[tile + 1]):
                     v = v_pairs[slots[entry]]
-                    if living == 0:
+                    todo = blocks[subframe, entry]
+                    if todo == 0:
                         v[:] = zero
                         continue
                     splat = splats[entries[entry], subframe]
@@ -197,13 +207,11 @@ def blend_backward(
                     opacity, z = splat[OPACITY], splat[DEPTH]
                     red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
                     x0, y0 = splat[X] - half - real(left), splat[Y] - half - real(top)
-                    todo = living & _touched_blocks(splat, x0, y0)
                     while todo != 0:
-                        block = lowest_bit(todo)
-                        todo &= todo - np.int32(1)
+                        block = np.int64(lowest_bit(todo))
+                        todo &= todo - np.uint64(1)
                         base = np.uint64(block * PIXELS)
                         left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                        is_alive = False
                         for j in range(PIXELS):
                             i = base + np.uint64(j)
                             dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
@@ -215,9 +223,7 @@ def blend_backward(
                             after = t * (one - cover)
                             goes_on = is_hit & (after > stop)
                             weight = t * cover if goes_on else zero
-                            left_over = after if goes_on else (-abs(t) if is_hit else t)
-                            s[0, i] = left_over
-                            is_alive |= left_over > zero
+                            s[0, i] = after if goes_on else (-abs(t) if is_hit else t)
                             v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
                             behind = s[1, i] - weight * v_weight
                             s[1, i] = behind
@@ -233,8 +239,6 @@ def blend_backward(
                             lanes[7, j] += weight * s[3, i]
                             lanes[8, j] += weight * s[4, i]
                             lanes[9, j] += weight * s[5, i]
-                        if not is_alive:
-                            living &= ~(np.int32(1) << block)
                     m, mx, my, mxx, mxy, myy = zero, zero, zero, zero, zero, zero
                     v_red, v_green, v_blue, v_z = zero, zero, zero, zero
                     for j in range(PIXELS):
@@ -253,7 +257,7 @@ def blend_backward(
                     v[X] = -(splat[XX] * mx + splat[XY] * my)
                     v[Y] = -(splat[XY] * mx + splat[YY] * my)
                     v[XX], v[XY], v[YY] = half * mxx, mxy, half * myy
-                    v[OPACITY] = -m / opacity if opacity > zero else zero
+                    v[OPACITY] = -m / opacity
                     v[RED], v[GREEN], v[BLUE], v[DEPTH] = v_red, v_green, v_blue, v_z
         for work in prange(offsets.shape[0] - 1):
             c = work // CHUNKS * n_subframes + subframe

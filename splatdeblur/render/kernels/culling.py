@@ -70,10 +70,13 @@ def cull(means, scales, opacities, viewmats, Ks, slices, num_subframes, width, h
                     count += 1
                     break
         counts[work] = count
-    offsets = np.zeros(n_pictures * CHUNKS + 1, np.int64)
-    offsets[1:] = np.cumsum(counts)
+    offsets = np.empty(n_pictures * CHUNKS + 1, np.int64)
+    offsets[0] = 0
+    for work in range(n_pictures * CHUNKS):
+        offsets[work + 1] = offsets[work] + counts[work]
     candidates = np.empty(offsets[-1], np.int32)
-    for work in prange(n_pictures * CHUNKS):
+    for work in range(n_pictures * CHUNKS):
         begin = work % CHUNKS * n // CHUNKS
-        candidates[offsets[work] : offsets[work + 1]] = found[work // CHUNKS, begin : begin + counts[work]]
+        for i in range(counts[work]):
+            candidates[offsets[work] + i] = found[work // CHUNKS, begin + i]
     return candidates, offsets

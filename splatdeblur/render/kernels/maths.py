@@ -33,12 +33,12 @@ def _bits_of_float32(typing_context, x):
 
 @intrinsic
 def lowest_bit(typing_context, mask):
-    """Number of the lowest bit that is set in an int32, which must not be 0."""
+    """Number of the lowest bit that is set in a uint64, which must not be 0."""
 
     def generate(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int32(types.int32), generate
+    return types.uint64(types.uint64), generate
 
 
 def exp(x):

@@ -93,6 +93,16 @@ def _screen_axes(view, K, width, height, point, M, A, B):
     return j02, j12, free_x, free_y
 
 
+@njit(**INLINE)
+def _mean_axes(viewmats, n_subframes):
+    """Of each picture the mean of its cameras' third rows, so that axis . (mean, 1) is a Gaussian's mean z-depth."""
+    axes = np.zeros((viewmats.shape[0] // n_subframes, 4))
+    for c in range(viewmats.shape[0]):
+        for k in range(4):
+            axes[c // n_subframes, k] += viewmats[c, 2, k] / n_subframes
+    return axes
+
+
 @njit(**OPTIONS)
 def project(
     means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, far, antialiased,
@@ -104,9 +114,7 @@ def project(
     splat has opacity 0 and a footprint without rows.
     """
     n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
-    axes = np.zeros((n_pictures, 4))  # mean optical axis and offset of each picture
-    for c in range(viewmats.shape[0]):
-        axes[c // n_subframes] += viewmats[c, 2] / n_subframes
+    axes = _mean_axes(viewmats, n_subframes)
     for chunk in prange(CHUNKS):
         rotation, M = np.empty((3, 3)), np.empty((3, 3))
         A, B = np.empty((3, 3)), np.empty((2, 3))

@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 
-TILE = 16
+TILE = 32  # px
 SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
 
 
@@ -53,7 +53,7 @@ def _radix_order(keys, passes, order):
             order[i] = source[i]
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def sort_by_depth(depth_bits, passes, offsets):
     """Candidates of each picture front to back, one picture after another.
 
@@ -61,10 +61,11 @@ def sort_by_depth(depth_bits, passes, offsets):
     """
     n_pictures = offsets.shape[0] // CHUNKS
     order = np.empty(depth_bits.shape[0], np.int32)
-    for picture in prange(n_pictures):
+    for picture in range(n_pictures):
         begin, end = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS]
         _radix_order(depth_bits[begin:end], passes, order[begin:end])
-        order[begin:end] += begin
+        for rank in range(begin, end):
+            order[rank] += begin
     return order
 
 
@@ -90,7 +91,8 @@ def footprints(splats, tiles_x, tiles_y):
     first tile column of a row and the one after the last; and pair_starts [D + 1], its (Gaussian, tile) pairs.
     """
     n, n_subframes = splats.shape[0], splats.shape[1]
-    first_rows, row_starts, pair_starts = np.empty(n, np.int32), np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
+    first_rows, row_starts, pair_starts = np.empty(n, np.int32), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    row_starts[0] = pair_starts[0] = 0
     for i in prange(n):
         first_rows[i], end = _tile_rows(splats, i, tiles_y)
         row_starts[i + 1] = end - first_rows[i]
