@@ -36,6 +36,8 @@ from .tiles import TILE
 BLOCK = 4  # px; a block's pixels are neighbours in memory
 PIXELS = BLOCK * BLOCK
 ACROSS = TILE // BLOCK  # blocks in a tile's row
+# Length of a row of scratch: were it a multiple of 4 KiB, processors would take a pixel's entries for one another.
+PITCH = TILE * TILE + 3 * PIXELS
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
 OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
@@ -101,7 +103,7 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
     half, zero, one = real(0.5), real(0), real(1)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     for share in prange(SHARES):
-        s = np.empty((5, TILE * TILE), splats.dtype)  # transmittance, red, green, blue, depth
+        s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
         for tile in range(share, tile_starts.shape[0] - 1, SHARES):
             picture = tile // (tiles_x * tiles_y)
             top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
@@ -176,7 +178,7 @@ def blend_backward(
     for subframe in range(n_subframes):
         for share in prange(SHARES):
             # transmittance; light still to come (times its gradient); gradients of red, green, blue, depth, alpha;
-            s = np.empty((7, TILE * TILE), splats.dtype)
+            s = np.empty((7, PITCH), splats.dtype)
             # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients
             lanes = np.zeros((GRADIENTS, PIXELS), splats.dtype)
             for tile in range(share, tile_starts.shape[0] - 1, SHARES):
