@@ -6,12 +6,12 @@ import numba
 import numpy as np
 import pytest
 import torch
-from render.scenes import Case, cameras, case, raw_scene, slices, sliding
+from render.scenes import Case, cameras, case, slices, sliding
 
 from splatdeblur.geometry import exp, linear_from_srgb
 from splatdeblur.render import Burst, RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
-from splatdeblur.render.kernels import average, blend, colors, culling, maths, projection, tiles
+from splatdeblur.render.kernels import maths
 from splatdeblur.render.rasterizer import average_burst
 from splatdeblur.scene import Gaussians
 
@@ -138,22 +138,6 @@ def test_a_burst_that_shows_nothing_is_background_with_no_gradient():
     background = linear_from_srgb(torch.tensor(OPTIONS.background, dtype=torch.float64))
     torch.testing.assert_close(out.rgb, background.expand_as(out.rgb))
     assert all(p.grad.abs().max() == 0 for p in scene.params.values())
-
-
-def test_nothing_is_compiled_anew_for_other_sizes():
-    kernels = [
-        culling.cull, projection.project, projection.project_backward, colors.shade, colors.shade_backward,
-        tiles.sort_by_depth, tiles.footprints, tiles.list_tiles, blend.blend, blend.blend_backward,
-        average.average, average.average_backward,
-    ]  # fmt: skip
-    for count, size in [(1, (64, 48)), (3, (37, 29)), (2, (16, 16))]:
-        scene, views = Gaussians.from_raw(**raw_scene(20 * count, sh_degree=count)), cameras(*size, count=count)
-        weights = torch.full((count, size[1]) if count == 2 else (count,), 1 / count)
-        for burst in (Burst(weights), Burst(weights, slices(views))):
-            CPU.render(scene, views, burst=burst).rgb.sum().backward()
-        if count == 1:
-            compiled = [len(kernel.signatures) for kernel in kernels]
-    assert [len(kernel.signatures) for kernel in kernels] == compiled
 
 
 @numba.njit

@@ -16,7 +16,7 @@ from render.scenes import cameras, case, raw_scene, slices
 from splatdeblur.geometry import Cameras
 from splatdeblur.render import Burst
 from splatdeblur.render.cpu import CpuRasterizer
-from splatdeblur.render.kernels import blend, colors, projection, tiles
+from splatdeblur.render.kernels import average, blend, colors, culling, projection, tiles
 from splatdeblur.scene import Gaussians
 
 BAD = [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 1e-45, 0.0]
@@ -39,7 +39,7 @@ def specialisations() -> dict[str, int]:
     """Of every compiled function: for how many argument types it has been compiled."""
     return {
         f"{module.__name__}.{name}": len(kernel.signatures)
-        for module in (blend, colors, projection, tiles)
+        for module in (average, blend, colors, culling, projection, tiles)
         for name, kernel in vars(module).items()
         if isinstance(kernel, Dispatcher)
     }

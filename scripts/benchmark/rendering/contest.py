@@ -19,7 +19,10 @@ from splatdeblur.render import Burst, cpu, kernels
 from .scalar import ScalarRender
 from .workloads import Workload, path
 
-STAGES = {"projection": "projection", "colors": "projection", "tiles": "tile lists", "blend": "blending"}
+STAGES = {
+    "culling": "projection", "projection": "projection", "colors": "projection", "tiles": "tile lists",
+    "blend": "blending", "average": "blending",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
