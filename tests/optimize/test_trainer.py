@@ -121,7 +121,9 @@ def test_the_clock_squeezes_the_schedule():
     events = list(trainer.run())
     assert events[-1].seconds < 6
     assert events[-1].progress == 1
-    assert trainer.learning_rates(1.0)["means"] < 0.02 * trainer.learning_rates(0.0)["means"]
+    start, end = CONFIG.rates.means
+    assert trainer.learning_rates(trainer.progress)["means"] == pytest.approx(end * trainer.scene_scale)
+    assert end < start
 
 
 def test_a_scene_that_explodes_goes_back_and_says_so():
