@@ -1,13 +1,10 @@
 """The CPU kernels as compiled code: what is compiled when, what is cached where, same bits every time, no bad end."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numba
-import numpy as np
 import pytest
 import torch
 from numba.core.dispatcher import Dispatcher
@@ -17,6 +14,8 @@ from splatdeblur.geometry import Cameras
 from splatdeblur.render import Burst
 from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.render.kernels import average, blend, colors, culling, projection, tiles
+from splatdeblur.render.kernels.cache import HERE as KERNELS
+from splatdeblur.render.kernels.cache import cache_folder
 from splatdeblur.scene import Gaussians
 
 BAD = [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 1e-45, 0.0]
@@ -69,19 +68,39 @@ print(sum(len(k.stats.cache_hits) for k in kernels), sum(len(k.stats.cache_misse
     assert done.stdout.split() == ["5", "0"]
 
 
-def test_kernels_that_cannot_be_cached_beside_their_source_are_cached_in_the_users_folder(tmp_path, monkeypatch):
-    folder, home = tmp_path / "site", tmp_path / "home"
-    folder.mkdir()
-    (folder / "__pycache__").touch()  # closed even to root, whom permissions do not stop
-    source = shutil.copy(projection.__file__, folder)
-    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(home))
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    spec = importlib.util.spec_from_file_location("splatdeblur.render.kernels.installed", source)
-    installed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(installed)
-    installed._transform(np.eye(4), np.ones(3), np.empty(3))
-    assert list(home.rglob("projection._transform*.nbi"))
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the kernels' source with nothing compiled."""
+    shutil.copytree(KERNELS, tmp_path / "render" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(KERNELS.parent / "rasterizer.py", tmp_path / "render")
+    return tmp_path / "render" / "kernels"
+
+
+def test_a_constant_that_changes_in_any_file_leaves_nothing_compiled_in_use(package, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    before = cache_folder(package)
+    assert cache_folder(package) == before
+    for changed in (package / "tiles.py", package.parent / "rasterizer.py"):
+        changed.write_text(changed.read_text() + "\nMORE = 1\n")
+        after = cache_folder(package)
+        assert after != before
+        before = after
+
+
+def test_kernels_are_cached_beside_their_source_or_in_the_users_folder(package, tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert Path(cache_folder(package)).is_relative_to(package / "__pycache__")
+    shutil.rmtree(package / "__pycache__")
+    (package / "__pycache__").touch()  # closed even to root, whom permissions do not stop
+    assert Path(cache_folder(package)).is_relative_to(tmp_path / "home")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "asked"))
+    assert Path(cache_folder(package)).is_relative_to(tmp_path / "asked")
+
+
+def test_the_kernels_use_their_folder():
+    draw(raw_scene(20), cameras(32, 24), "none")
+    assert list(Path(cache_folder()).rglob("blend.blend-*.nbi"))
 
 
 @pytest.mark.parametrize("shutter", ["none", "thin", "thick"])
