@@ -211,7 +211,8 @@ class Trainer:
             )
         if self.config.loss.path:
             focal = cameras.Ks[frame, 0, 0].item()
-            loss = loss + self.config.loss.path * self.exposure.motion.length_px(frame, focal)
+            charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
+            loss = loss + charge * self.exposure.motion.length_px(frame, focal)
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
