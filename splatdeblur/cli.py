@@ -37,7 +37,11 @@ Steps = Annotated[int | None, tyro.conf.arg(help="training steps; the preset say
 Seed = Annotated[int, tyro.conf.arg(help="of every random choice")]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu or cuda")]
 TimeLimit = Annotated[float, tyro.conf.arg(help="seconds of training; schedules are squeezed to end by then; 0: none")]
-Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", help="any setting, as train.loss.dssim=0.3")]
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(name="set", help="any setting, as train.loss.dssim=0.3; may be given several times"),
+]
 
 
 def _config(

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import synthetic
 import torch
+import yaml
 
 from splatdeblur.capture import Capture
 from splatdeblur.capture.pixels import read_photo
@@ -53,6 +54,14 @@ def test_the_run_folder_holds_what_the_stages_hand_on(run):
     poses = json.loads((run / "poses/poses.json").read_text())
     assert len(poses["registered"]) == 8 and poses["missing"] == {}
     assert (run / "evaluation/side_by_side.png").stat().st_size > 1000
+
+
+def test_every_setting_given_counts(run, tmp_path):
+    shutil.copytree(run, tmp_path / "again")
+    settings = ("--set", "train.loss.dssim=0.25", "--set", "train.steps=3", "--set", "train.gaussians=1234")
+    splatdeblur("train", tmp_path / "again", "--downscale", 2, *settings)
+    train = yaml.safe_load((tmp_path / "again" / "config.yaml").read_text())["train"]
+    assert (train["loss"]["dssim"], train["steps"], train["gaussians"]) == (0.25, 3, 1234)
 
 
 def test_training_again_finds_the_scene_finished(run):
