@@ -12,7 +12,7 @@ SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, e
 
 
 @njit(**INLINE)
-def extent(splat, low, high):
+def _extent(splat, low, high):
     """How far a footprint reaches to the left and to the right of its mean between the heights `low` and `high`.
 
     Heights are in px from the mean; at least one of them is one of the footprint's. A bound, near for thin stretches.
@@ -110,7 +110,7 @@ def footprints(splats, tiles_x, tiles_y):
                 low, high = max(top - y, -reach), min(top + TILE - 1 - y, reach)
                 if not low <= high:
                     continue
-                left, right = extent(splat, low, high)
+                left, right = _extent(splat, low, high)
                 left, right = math.ceil(x + left - 0.5), math.floor(x + right - 0.5)
                 if left <= right:
                     first = min(first, int(max(left, 0.0)) // TILE)
