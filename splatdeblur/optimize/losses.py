@@ -21,7 +21,7 @@ class Loss:
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
-        path: weight of the length of the photo's blur path, in px: motion has to pay for itself.
+        path: weight of the length of the photo's blur path, in px of the stage at hand: motion has to pay for itself.
         path_ramp: progress over which that charge rises from nothing. It settles what photos alone leave open: a
             scene too sharp, blurred by paths too long. Charged from the start no path would grow, as one that is too
             short to matter has nothing to show for itself.
