@@ -48,10 +48,7 @@ def random_blur(rng: np.random.Generator, kind: int | None = None, strength_px: 
         else:
             strength_px = float(np.exp(rng.uniform(np.log(SHARP_BELOW_PX), np.log(LONGEST_PX[kind]))))
     moves = kind == MOTION or (kind == SHARP and rng.random() < 0.5)
-    if moves:
-        kernel = _splat(hand_path(rng, strength_px))
-    else:
-        kernel = _disc(rng, strength_px)
+    kernel = _splat(hand_path(rng, strength_px)) if moves else _disc(rng, strength_px)
     # No lens is perfect: a softness too small to count as defocus, beside motion a little more.
     softness = rng.uniform(0, 0.45 if kind != MOTION else 0.6)
     kernel = _softened(kernel, softness)
@@ -106,9 +103,9 @@ def _disc(rng: np.random.Generator, diameter_px: float) -> Array:
     else:
         edge = max(diameter_px / 2, 0.15)
         if rng.random() < 0.4:
-            blades = rng.integers(5, 9)
+            sector = 2 * np.pi / rng.integers(5, 9)
             angle = np.arctan2(y, x) + rng.uniform(0, np.pi)
-            inside = radius * np.cos(angle % (2 * np.pi / blades) - np.pi / blades) < edge * np.cos(np.pi / blades) ** 0.5
+            inside = radius * np.cos(angle % sector - sector / 2) < edge * np.cos(sector / 2) ** 0.5
         else:
             inside = radius < edge
         kernel = inside * (1 + rng.uniform(-0.5, 0.5) * (radius / edge) ** 2)
@@ -149,11 +146,12 @@ def convolved(light: Array, kernel: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """How a camera treats the light of one photo: grain, sharpening, compression."""
+    """How a camera treats the light of one photo: grain, smoothing of faint detail, sharpening, compression."""
 
     shot: float
     read: float
     grain_px: float
+    smoothing: float
     sharpening: float
     jpeg: int | None
 
@@ -164,8 +162,9 @@ class Camera:
         return cls(
             shot=level * rng.uniform(0.5, 1), read=level * rng.uniform(0, 0.3),
             grain_px=rng.uniform(0.4, 0.9) if rng.random() < 0.4 else 0.0,
+            smoothing=level * rng.uniform(0.5, 2) if rng.random() < 0.35 else 0.0,
             sharpening=rng.uniform(0.2, 1.0) if rng.random() < 0.3 else 0.0,
-            jpeg=int(rng.integers(60, 98)) if rng.random() < 0.75 else None,
+            jpeg=int(rng.integers(45, 98)) if rng.random() < 0.75 else None,
         )  # fmt: skip
 
     def photograph(self, light: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -175,6 +174,10 @@ class Camera:
         if self.grain_px:
             grain = np.stack([_smooth(grain[..., k], self.grain_px) for k in range(3)], axis=-1)
         picture = encode_srgb(light + deviation * grain)
+        if self.smoothing:
+            soft = np.stack([_smooth(picture[..., k], 1.3) for k in range(3)], axis=-1)
+            detail = picture - soft
+            picture = soft + np.sign(detail) * np.maximum(abs(detail) - self.smoothing, 0)
         if self.sharpening:
             soft = np.stack([_smooth(picture[..., k], 1.2) for k in range(3)], axis=-1)
             picture = np.clip(picture + self.sharpening * (picture - soft), 0, 1)
@@ -199,7 +202,7 @@ def _smooth(picture: Array, sigma_px: float) -> Array:
 def photograph(
     light: Array, blur: Blur, rng: np.random.Generator, *, camera: Camera | None = None, shrink: float = 1.0
 ) -> Array:
-    """Sharp light to a photo: highlights brightened, blurred, grained, sharpened, compressed, then reduced; sRGB in [0, 1]."""
+    """Sharp light to a photo, sRGB in [0, 1]: highlights brightened, blurred, taken by a camera, reduced."""
     if rng.random() < 0.3:  # lamps and glints are brighter than white
         light = light * (1 + rng.uniform(1, 6) * np.clip(light.mean(-1, keepdims=True) - 0.75, 0, 1) ** 2)
     light = convolved(light * 2 ** rng.uniform(-1.2, 0.4), blur.kernel)

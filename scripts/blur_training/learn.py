@@ -1,6 +1,7 @@
 """Fits the network to pairs."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def fit(pairs: Pairs, *, epochs: int, seed: int) -> Network:
     values = torch.from_numpy(pairs.values)
     mean, deviation = values.mean(dim=0), values.std(dim=0).clamp(min=1e-3)
     sizes = (values.shape[1], *HIDDEN, OUTPUTS)
-    layers = [torch.nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    layers = [torch.nn.Linear(a, b) for a, b in pairwise(sizes)]
     parameters = [p for layer in layers for p in layer.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.02)
     steps = epochs * (len(pairs) // BATCH)

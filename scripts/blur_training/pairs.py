@@ -10,7 +10,7 @@ from splatdeblur.blur.features import measure
 from splatdeblur.blur.patches import cut_at, luma
 
 from .blurs import Blur, photograph, random_blur
-from .sources import Array, encode_srgb
+from .sources import Array, encode_srgb, shadowed
 
 CROP_PX = 192  # of the photos that patches are taken from
 PATCHES_PER_PHOTO = 4
@@ -74,6 +74,8 @@ def _photo(source: Array, rng: np.random.Generator) -> tuple[Array, Array, Blur]
     crop = source[top : top + full, left : left + full]
     crop = np.rot90(crop, rng.integers(4))
     crop = crop[::-1] if rng.random() < 0.5 else crop
+    if rng.random() < 0.4:
+        crop = shadowed(crop, rng)
     half = blur.kernel.shape[0] // 2
     sharp = encode_srgb(crop[half : half + side, half : half + side])
     photo = photograph(crop, blur, rng, shrink=shrink)
@@ -95,7 +97,8 @@ def _patches(photo: Array, sharp: Array, blur: Blur, scene: int, rng: np.random.
     made = Pairs(
         np.full(count, scene), features.values.numpy().astype(np.float32), features.reference_deg.numpy(),
         features.contrast.numpy(), np.full(count, blur.kind), np.full(count, blur.strength_px),
-        np.full(count, blur.direction_deg), np.full(count, blur.elongation), laplacian_variance(patches.windows[0]).numpy(),
+        np.full(count, blur.direction_deg), np.full(count, blur.elongation),
+        laplacian_variance(patches.windows[0]).numpy(),
     )  # fmt: skip
     return made[is_textured]
 

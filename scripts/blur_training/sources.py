@@ -74,7 +74,8 @@ def dead_leaves(rng: np.random.Generator, size: int = 448) -> Array:
     picture, is_free = np.zeros((side, side, 3), np.float32), np.ones((side, side), bool)
     exponent, largest = rng.uniform(1.6, 3.2), rng.uniform(0.15, 0.5) * side
     smallest = np.exp(rng.uniform(np.log(4), np.log(40)))
-    texture_strength, straightness = rng.uniform(0, 0.7), rng.random()
+    straightness, textured = rng.random(), rng.random()
+    grains = [np.exp(rng.uniform(0.05, 0.6) * _grain(rng, side, rng.uniform(0.6, 1.6))) for _ in range(3)]
     palette = np.exp(rng.normal(-1.2, 0.9, (12, 3)) * [[1, 1, 1]] + rng.normal(0, 0.15, (12, 3)))
     stripes, preferred = rng.random() * 0.3, rng.uniform(0, np.pi)
     for _ in range(6000):
@@ -107,25 +108,49 @@ def dead_leaves(rng: np.random.Generator, size: int = 448) -> Array:
         if rng.random() < stripes:
             wave = rng.uniform(6, 40)
             shade = shade * np.where(np.sin(u * 2 * np.pi / wave) > rng.uniform(-0.7, 0.7), 1, rng.uniform(0.2, 0.8))
-        picture[window][inside] = (np.maximum(shade, 0.05)[..., None] * color)[inside]
+        painted = np.maximum(shade, 0.05)[..., None] * color
+        if rng.random() < textured:
+            painted = painted * grains[rng.integers(len(grains))][window][..., None]
+        picture[window][inside] = painted[inside]
         is_free[window] &= ~inside
         if is_free.mean() < 0.002:
             break
-    if texture_strength > 0.1:
-        for _ in range(2):
-            grain = _grain(rng, side, rng.uniform(0.6, 1.4))
-            picture *= np.exp(texture_strength * 0.5 * grain)[..., None]
     small = shrunk(picture.astype(np.float64), 2.0)
+    if rng.random() < 0.3:
+        small = _partly_soft(rng, small)
     return np.clip(small / np.quantile(small, rng.uniform(0.95, 0.995)), 0, 4)
 
 
-def _grain(rng: np.random.Generator, side: int, slope: float) -> Array:
-    """Random texture whose amplitude falls as 1 / frequency^slope; standard deviation 1."""
+def shadowed(light: Array, rng: np.random.Generator) -> Array:
+    """The picture under a few shadows with soft edges: smooth content that blur must not be read from."""
+    y, x = np.mgrid[: light.shape[0], : light.shape[1]]
+    for _ in range(rng.integers(1, 4)):
+        angle, width = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(np.log(5), np.log(80)))
+        row, column = rng.uniform(0, 1, 2) * light.shape[:2]
+        bend = rng.normal() * 0.004
+        along = (x - column) * np.cos(angle) + (y - row) * np.sin(angle)
+        across = (y - row) * np.cos(angle) - (x - column) * np.sin(angle) + bend * along**2
+        depth = rng.uniform(0.2, 0.9)
+        light = light * (1 - depth / (1 + np.exp(np.clip(-across / width * 4, -50, 50))))[..., None]
+    return light
+
+
+def _partly_soft(rng: np.random.Generator, picture: Array) -> Array:
+    """Regions without detail, such as fur, clouds and backgrounds out of focus."""
+    side = picture.shape[0]
     y, x = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    frequency = np.maximum(np.hypot(x, y), 4 / side)
-    stretch = rng.uniform(0.5, 1)
-    frequency = np.maximum(np.hypot(x, y * stretch), frequency * 0.3)
-    spectrum = np.fft.rfft2(rng.normal(size=(side, side))) / frequency**slope
-    field = np.fft.irfft2(spectrum, (side, side))
+    bell = np.exp(-2 * (np.pi * rng.uniform(3, 12)) ** 2 * (x**2 + y**2))
+    soft = np.fft.irfft2(np.fft.rfft2(picture, axes=(0, 1)) * bell[..., None], (side, side), axes=(0, 1))
+    mask = 1 / (1 + np.exp(-6 * (_grain(rng, side, 2.5) - rng.uniform(0, 1.2))))[..., None]
+    return picture * (1 - mask) + np.maximum(soft, 0) * mask
+
+
+def _grain(rng: np.random.Generator, side: int, slope: float) -> Array:
+    """Random texture whose amplitude falls as 1 / frequency^slope, often with a grain's direction; deviation 1."""
+    y, x = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
+    angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(0.12), 0))
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    frequency = np.maximum(np.hypot(along, across * stretch), 2 / side)
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(side, side))) / frequency**slope, (side, side))
     field = np.clip((field - field.mean()) / field.std(), -3, 3)
-    return field / field.std()
+    return (field / field.std()).astype(np.float32)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .features import measure
 from .network import PatchBlur, load_network
-from .patches import cut, luma
+from .patches import STRIDE_PX, cut, luma
 
 LONGEST_SIDE_PX = 1280  # larger photos are assessed at this size
 LOWEST_CONTRAST = 0.03  # of a patch's luma; below, nothing could show blur
@@ -70,18 +70,19 @@ class PhotoBlur:
     map: BlurMap
 
 
-def assess_blur(photo_srgb: Float[Tensor, "height width 3"]) -> PhotoBlur:
+def assess_blur(photo_srgb: Float[Tensor, "height width 3"], *, stride_px: int = STRIDE_PX) -> PhotoBlur:
     """Strength, kind and direction of a photo's blur, by patch and as a whole.
 
     Args:
         photo_srgb: encoded values in [0, 1], of any size.
+        stride_px: between patches; more of it is faster, and the map coarser.
     """
     gray = luma(photo_srgb.detach().float().cpu())
     factor = max(1.0, max(gray.shape) / LONGEST_SIDE_PX)
     if factor > 1:
         size = [max(1, round(side / factor)) for side in gray.shape]
         gray = F.interpolate(gray[None, None], size, mode="area")[0, 0]
-    patches = cut(gray)
+    patches = cut(gray, stride_px)
     features = measure(patches)
     found = load_network()(features)
     is_answer = (features.contrast > LOWEST_CONTRAST) & (found.log_error < LARGEST_ERROR)

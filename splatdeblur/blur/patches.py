@@ -36,12 +36,12 @@ def luma(photo_srgb: Float[Tensor, "height width 3"]) -> Float[Tensor, "height w
     return photo_srgb @ torch.tensor(LUMA).to(photo_srgb)
 
 
-def cut(picture: Float[Tensor, "height width"]) -> Patches:
-    """Patches of `PATCH_PX`, about every `STRIDE_PX`, the outermost flush with the edges.
+def cut(picture: Float[Tensor, "height width"], stride_px: int = STRIDE_PX) -> Patches:
+    """Patches of `PATCH_PX`, about every `stride_px`, the outermost flush with the edges.
 
     What a window needs beyond the edges is mirrored.
     """
-    rows, columns = _grid(picture.shape[0]), _grid(picture.shape[1])
+    rows, columns = (_grid(side, stride_px) for side in picture.shape)
     centers = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
     return cut_at(picture, centers, len(rows), len(columns))
 
@@ -62,10 +62,10 @@ def cut_at(
     return Patches(tuple(windows), centers, rows, columns)
 
 
-def _grid(size: int) -> Float[Tensor, "place"]:
+def _grid(size: int, stride_px: int) -> Float[Tensor, "place"]:
     if size <= PATCH_PX:
         return torch.tensor([size / 2])
-    count = round((size - PATCH_PX) / STRIDE_PX) + 1
+    count = round((size - PATCH_PX) / stride_px) + 1
     return torch.linspace(PATCH_PX / 2, size - PATCH_PX / 2, max(2, count))
 
 
