@@ -200,11 +200,18 @@ def _smooth(picture: Array, sigma_px: float) -> Array:
 
 
 def photograph(
-    light: Array, blur: Blur, rng: np.random.Generator, *, camera: Camera | None = None, shrink: float = 1.0
-) -> Array:
-    """Sharp light to a photo, sRGB in [0, 1]: highlights brightened, blurred, taken by a camera, reduced."""
+    light: Array, blur: Blur, rng: np.random.Generator, *, camera: Camera | None = None, shrink: float = 1.0,
+    stops: tuple[float, float] = (-1.2, 0.4),
+) -> Array:  # fmt: skip
+    """Sharp light to a photo, sRGB in [0, 1]: highlights brightened, blurred, taken by a camera, reduced.
+
+    Args:
+        camera: a random one if not given.
+        shrink: the photo is reduced by this after all else.
+        stops: brightness is 2^x, x even in this range.
+    """
     if rng.random() < 0.3:  # lamps and glints are brighter than white
         light = light * (1 + rng.uniform(1, 6) * np.clip(light.mean(-1, keepdims=True) - 0.75, 0, 1) ** 2)
-    light = convolved(light * 2 ** rng.uniform(-1.2, 0.4), blur.kernel)
+    light = convolved(light * 2 ** rng.uniform(*stops), blur.kernel)
     pixels = (camera or Camera.random(rng)).photograph(light, rng) / 255.0
     return pixels if shrink == 1 else encode_srgb(shrunk(decode_srgb(pixels), shrink))

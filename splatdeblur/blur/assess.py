@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .features import measure
-from .network import PatchBlur, load_network
+from .network import Network, PatchBlur, load_network
 from .patches import STRIDE_PX, cut, luma
 
 LONGEST_SIDE_PX = 1280  # larger photos are assessed at this size
@@ -70,12 +70,15 @@ class PhotoBlur:
     map: BlurMap
 
 
-def assess_blur(photo_srgb: Float[Tensor, "height width 3"], *, stride_px: int = STRIDE_PX) -> PhotoBlur:
+def assess_blur(
+    photo_srgb: Float[Tensor, "height width 3"], *, stride_px: int = STRIDE_PX, network: Network | None = None
+) -> PhotoBlur:
     """Strength, kind and direction of a photo's blur, by patch and as a whole.
 
     Args:
         photo_srgb: encoded values in [0, 1], of any size.
         stride_px: between patches; more of it is faster, and the map coarser.
+        network: another than the one that comes with the package.
     """
     gray = luma(photo_srgb.detach().float().cpu())
     factor = max(1.0, max(gray.shape) / LONGEST_SIDE_PX)
@@ -84,7 +87,7 @@ def assess_blur(photo_srgb: Float[Tensor, "height width 3"], *, stride_px: int =
         gray = F.interpolate(gray[None, None], size, mode="area")[0, 0]
     patches = cut(gray, stride_px)
     features = measure(patches)
-    found = load_network()(features)
+    found = (network or load_network())(features)
     is_answer = (features.contrast > LOWEST_CONTRAST) & (found.log_error < LARGEST_ERROR)
     # The weight that the law of errors gives, 1 for the surest answers.
     confidence = is_answer * (0.1 / found.log_error.clamp(min=0.1))
