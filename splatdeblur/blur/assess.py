@@ -89,10 +89,13 @@ def assess_blur(
         gray = F.interpolate(gray[None, None], size, mode="area")[0, 0]
     network = network or load_network()
     found = _assess(gray, factor, stride_px, network)
-    while found.strength_px > COARSE_FROM_PX * factor and min(gray.shape) >= 2 * PATCH_PX:
+    while found.strength_px > COARSE_FROM_PX * factor and min(gray.shape) >= 4 * PATCH_PX:
         gray = F.avg_pool2d(gray[None, None], 2)[0, 0]
-        factor, stride_px = factor * 2, max(stride_px // 2, FINEST_STRIDE_PX)
-        found = _assess(gray, factor, stride_px, network)
+        stride_px = max(stride_px // 2, FINEST_STRIDE_PX)
+        coarser = _assess(gray, 2 * factor, stride_px, network)
+        if not coarser.strength_px > COARSE_FROM_PX * factor:
+            break
+        found, factor = coarser, 2 * factor
     return found
 
 
