@@ -45,11 +45,9 @@ def reconstruct(input: Path, run: Run, config: Config, on_progress: Progress, on
 
 def prepare(input: Path, run: Run, config: Config, on_progress: Progress) -> Capture:
     """Photos or a video to `images/` and `capture.json`."""
-    limits = config.prepare
     return capture.prepare(
-        input, run, downscale=config.downscale or 1.0, max_size=limits.max_size, max_frames=limits.max_frames,
-        on_progress=on_progress,
-    )  # fmt: skip
+        input, run, downscale=config.downscale or 1.0, limits=config.prepare, on_progress=on_progress
+    )
 
 
 def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstruction:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import pycolmap
 
 from ..capture import Capture
+from ..capture.exif import FULL_FRAME_DIAGONAL_MM
 from .attempts import Features, Mapping
 
 T = TypeVar("T")
@@ -25,7 +26,6 @@ Report = Callable[[float, str], None]
 
 MIN_PHOTOS = 3
 MAX_EXHAUSTIVE = 200  # photos; above, and for videos, neighbours in time are matched
-FULL_FRAME_DIAGONAL_MM = math.hypot(36, 24)
 
 
 class OutOfTime(Exception):
@@ -43,8 +43,7 @@ def initial_focal_px(capture: Capture) -> float | None:
 def pairs_to_match(capture: Capture) -> list[tuple[str, str]]:
     """Which photos are compared: all with all; in videos and large captures near and, rarer, far ones."""
     names = [f.name for f in capture.frames]
-    is_video = all(f.time_s is not None for f in capture.frames)
-    if len(names) <= (60 if is_video else MAX_EXHAUSTIVE):
+    if len(names) <= (60 if capture.is_video else MAX_EXHAUSTIVE):
         return list(combinations(names, 2))
     near, far = 10, {2**k for k in range(4, 12)}
     steps = sorted({*range(1, near + 1), *far})

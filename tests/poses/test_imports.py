@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from splatdeblur.capture import Capture, prepare
+from splatdeblur.capture import Capture, PrepareConfig, prepare
 from splatdeblur.errors import PoseError
 from splatdeblur.geometry import inverse, look_at
 from splatdeblur.poses import find_poses, load_cameras, load_reconstruction, photo_path, read_poses
@@ -71,7 +71,7 @@ def test_opengl_axes_look_along_minus_z_with_y_up(tmp_path):
 def test_reduced_photos_bring_their_intrinsics_along(tmp_path):
     write_photos(tmp_path / "in/images")
     write_transforms(tmp_path / "in", ring_viewmats(), fl_x=FOCAL, w=WIDTH, h=HEIGHT)
-    poses = imported(tmp_path / "in", Run(tmp_path / "run"), max_size=WIDTH // 2)
+    poses = imported(tmp_path / "in", Run(tmp_path / "run"), limits=PrepareConfig(max_size=WIDTH // 2))
     assert poses.cameras.width == WIDTH // 2
     assert poses.cameras.Ks[0, 0, 0].item() == pytest.approx(FOCAL / 2)
     assert poses.cameras.Ks[0, 0, 2].item() == pytest.approx(WIDTH / 4)

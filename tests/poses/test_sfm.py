@@ -142,7 +142,7 @@ def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
     assert len(pairs) == len(set(pairs)) == 50 * 49 // 2
     assert sorted(p for block in in_blocks(pairs, 8) for p in block) == sorted(pairs)
     assert all(len({n for p in block for n in p}) <= 16 for block in in_blocks(pairs, 8))
-    video = capture_of([Frame(str(i), "", time_s=i / 2) for i in range(150)])
+    video = replace(capture_of([Frame(str(i), "", time_s=i / 2) for i in range(150)]), is_video=True)
     pairs = pairs_to_match(video)
     assert len(pairs) == len(set(pairs)) < 3000
     assert all((str(i), str(i + 1)) in pairs for i in range(149))
