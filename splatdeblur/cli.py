@@ -150,7 +150,8 @@ def render(
     names, views = result.views(cameras, path)
     with _bar() as (show, _):
         result.render(names, views, out, lambda fraction, message: show(fraction, message))
-    console.print(f"{len(names)} pictures of {views.width}x{views.height}: {out}")
+    size = f"of {views.width}x{views.height}" if views.sizes is None else "of the photos' sizes"
+    console.print(f"{len(names)} pictures {size}: {out}")
 
 
 def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] = "ply", out: Out):

@@ -66,7 +66,8 @@ def import_poses(path: Path, capture: Capture) -> Posed:
             f"{path} has poses for {len(known)} of the {len(capture.frames)} photos, need at least 3. "
             "To find poses from the photos alone, give the folder of the photos as input"
         )
-    lenses = tuple(_fitted(posed.lenses[row], capture, name) for name, row in known)
+    sizes = {frame.name: capture.size_of(frame) for frame in capture.frames}
+    lenses = tuple(_fitted(posed.lenses[row], sizes[name], name) for name, row in known)
     return replace(
         posed,
         names=tuple(name for name, _ in known),
@@ -86,18 +87,19 @@ def _photo_files(path: Path, names: tuple[str, ...]) -> list[Path]:
     return [(folder / name).resolve() for name in names]
 
 
-def _fitted(lens: pycolmap.Camera, capture: Capture, name: str) -> pycolmap.Camera:
-    """The lens at the size of the run's photos."""
-    scale_x, scale_y = capture.width / lens.width, capture.height / lens.height
+def _fitted(lens: pycolmap.Camera, size: tuple[int, int], name: str) -> pycolmap.Camera:
+    """The lens at the size of the run's photo."""
+    width, height = size
+    scale_x, scale_y = width / lens.width, height / lens.height
     # Rounding to whole pixels moves the two apart by about a pixel's worth, and no more.
     if abs(scale_x - scale_y) * max(lens.width, lens.height) > 2:
         raise PoseError(
-            f"{name} is {capture.width}x{capture.height} px, its pose speaks of {lens.width}x{lens.height}: "
+            f"{name} is {width}x{height} px, its pose speaks of {lens.width}x{lens.height}: "
             "not the same shape. Use the photos that the poses were made from"
         )
     fitted = pycolmap.Camera(lens.todict())
-    if (lens.width, lens.height) != (capture.width, capture.height):
-        fitted.rescale(capture.width, capture.height)
+    if (lens.width, lens.height) != size:
+        fitted.rescale(width, height)
     return fitted
 
 
