@@ -170,7 +170,8 @@ def store_video(input: Path, draft: Run, limits: PrepareConfig, report: Progress
             image = image.resize(size, Image.Resampling.LANCZOS)
         save_picture(image, draft.images / name)
         source = f"{input} at {shot.time_s:.2f} s"
-        frames.append(Frame(name, source, time_s=round(shot.time_s, 6), interval_s=shot.interval_s))
+        gap = shot.interval_s and round(shot.interval_s, 6)
+        frames.append(Frame(name, source, time_s=round(shot.time_s, 6), interval_s=gap))
     require_enough(len(frames), input, dict.fromkeys(notes, "as far as it could be decoded"))
     report(1.0, f"{len(frames)} frames")
     return Capture(tuple(frames), *size, skipped={}, is_video=True, notes=tuple(notes))

@@ -132,8 +132,8 @@ def capture_of(frames: list[Frame]) -> Capture:
 
 def test_the_focal_length_comes_from_exif_by_the_diagonal():
     frames = [Frame("a", "a", focal_35mm=f) for f in (26.0, 26.0, 50.0)]
-    assert initial_focal_px(capture_of(frames)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
-    assert initial_focal_px(capture_of([Frame("a", "a")])) is None
+    assert initial_focal_px(frames, (1200, 900)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
+    assert initial_focal_px([Frame("a", "a")], (1200, 900)) is None
 
 
 def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
