@@ -173,6 +173,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names
+        and old.state.get("masks", 0) == trainer.photos.mask_mark
         and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
         and torch.equal(old.cameras.viewmats, cameras.viewmats)
         and torch.equal(old.cameras.Ks, cameras.Ks)

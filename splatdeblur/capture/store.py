@@ -73,15 +73,24 @@ def _read_headers(photos: tuple[Path, ...], skipped: dict[str, str]) -> dict[Pat
     return headers
 
 
-def _store_mask(listing: Listing, photo: Path, size: tuple[int, int], header: PhotoHeader, to: Path) -> str:
-    """Writes the mask of a photo; the reason why it cannot be used, or nothing."""
+def _mask(
+    listing: Listing, photo: Path, size: tuple[int, int], header: PhotoHeader, trouble: list[str]
+) -> Image.Image | None:
+    """The mask of a photo; None, and a sentence in `trouble`, if it cannot be used.
+
+    Raises:
+        UnreadablePhoto: nothing of the photo counts.
+    """
+    if photo not in listing.masks:
+        return None
     try:
         keep = read_mask(listing.masks[photo], size, header.exif.orientation)
     except UnreadablePhoto as error:
-        return f"{shown(str(error))}; all of the photo is used"
-    to.parent.mkdir(exist_ok=True)
-    keep.save(to, "PNG")
-    return ""
+        trouble.append(f"{shown(str(error))}; all of the photo is used")
+        return None
+    if not keep.getbbox():
+        raise UnreadablePhoto("its mask leaves nothing of it")
+    return keep
 
 
 def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfig, report: Progress) -> Capture:
@@ -106,18 +115,19 @@ def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfi
         report(done / len(headers), f"photo {done + 1} of {len(headers)}")
         size = reduced_size(header.width, header.height, limits.max_size)
         try:
+            keep = _mask(listing, path, size, header, mask_trouble)
             name = store_photo(path, header, size, draft.images, stems[path])
         except UnreadablePhoto as error:
             skipped[shown(path.name)] = shown(str(error))
             continue
-        has_mask = path in listing.masks
-        if has_mask and (why := _store_mask(listing, path, size, header, draft.masks / f"{name}.png")):
-            has_mask, mask_trouble = False, [*mask_trouble, why]
+        if keep is not None:
+            draft.masks.mkdir(exist_ok=True)
+            keep.save(draft.masks / f"{name}.png", "PNG")
         notes += [f"{shown(path.name)}: {header.note}"] if header.note else []
         sizes.append(size)
         dates.append(header.exif.taken_s)
         exif = {"exposure_s": header.exif.exposure_s, "iso": header.exif.iso, "focal_35mm": header.exif.focal_35mm}
-        frames.append(Frame(name=name, source=str(path), has_mask=has_mask, size=size, **exif))
+        frames.append(Frame(name=name, source=str(path), has_mask=keep is not None, size=size, **exif))
     require_enough(len(frames), input, skipped)
     report(1.0, f"{len(frames)} photos")
     usual, *others = Counter(sizes).most_common()

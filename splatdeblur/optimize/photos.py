@@ -1,8 +1,10 @@
 """The photos to explain, at every resolution of the training."""
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -66,6 +68,15 @@ class PhotoSet:
     def mean_pixels(self) -> int:
         """Of a photo at the finest level."""
         return round(sum(w * h for w, h in self.cameras[-1].own_sizes) / len(self))
+
+    @property
+    def mask_mark(self) -> int:
+        """Tells sets with different masks apart; 0 without masks."""
+        mark = 0
+        for index, keep in enumerate(self.keeps[-1]):
+            if keep is not None:
+                mark = zlib.crc32(np.packbits(keep.cpu().numpy()).tobytes(), mark ^ (index + 1))
+        return mark
 
     def at(self, frames: list[int]) -> "PhotoSet":
         """Some of the photos."""

@@ -88,6 +88,11 @@ def pairs_to_match(capture: Capture) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*pairs, *combinations(names[::10], 2)]))
 
 
+def batched(names: Sequence[str], count: int) -> list[Sequence[str]]:
+    """Cut into runs of `count`, the last one shorter."""
+    return [names[start : start + count] for start in range(0, len(names), count)]
+
+
 def in_blocks(pairs: list[tuple[str, str]], photos: int = 24) -> list[list[tuple[str, str]]]:
     """The same pairs in groups that touch at most twice `photos` photos each.
 
@@ -167,7 +172,7 @@ class Bench:
         database.unlink(missing_ok=True)
         # Entered in order first, so that ids do not depend on which thread finishes first.
         pycolmap.Database.open(database).close()
-        mode = pycolmap.CameraMode.SINGLE
+        one_camera = pycolmap.CameraMode.SINGLE
         groups, frames = lens_groups(self.capture), {f.name: f for f in self.capture.frames}
         by_lens: dict[tuple, list[str]] = {}
         for name, lens in zip(names, lenses or (None,) * len(names), strict=True):
@@ -179,9 +184,7 @@ class Bench:
             if len(known) == 1:
                 known = self._first_guess([f for f in self.capture.frames if groups[f.name] == known[0]], size)
             reader.camera_model, reader.camera_params = known
-            pycolmap.import_images(database, self.photos, mode, alike, reader)
-        if self.masks is not None:
-            reader.mask_path = self.masks
+            pycolmap.import_images(database, self.photos, one_camera, alike, reader)
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu = False
         options.max_image_size = features.max_photo_px
@@ -189,15 +192,20 @@ class Bench:
         options.sift.peak_threshold = features.peak_threshold
         options.sift.estimate_affine_shape = features.follows_shape
         options.sift.domain_size_pooling = features.follows_shape
-        for done in range(0, len(names), 8):
+        # With a folder of masks, COLMAP finds nothing in a photo that has none there.
+        masked = [name for name in names if self.masks is not None and frames[name].has_mask]
+        others = [name for name in names if name not in set(masked)]
+        done = 0
+        for some in (*batched(others, 8), *batched(masked, 8)):
             report(0.3 * done / len(names), f"features, photo {done + 1} of {len(names)}")
-            some = names[done : done + 8]
+            done += len(some)
+            reader.mask_path = self.masks if some[0] in masked else ""
             self._interruptibly(
                 lambda token, some=some: pycolmap.extract_features(
                     database,
                     self.photos,
-                    image_names=some,
-                    camera_mode=mode,
+                    image_names=list(some),
+                    camera_mode=pycolmap.CameraMode.AUTO,  # each photo has its camera by now
                     reader_options=reader,
                     extraction_options=options,
                     device=pycolmap.Device.cpu,

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from splatdeblur.capture import PrepareConfig, prepare
+from splatdeblur.errors import CaptureError
 from splatdeblur.run import Run
 
 WIDTH, HEIGHT = 40, 30
@@ -87,6 +88,14 @@ def test_a_mask_of_another_shape_or_of_no_shape_is_named_and_not_used(tmp_path):
     assert sum("all of the photo is used" in note for note in capture.notes) == 2
 
 
+def test_a_photo_of_which_nothing_is_left_is_left_out(tmp_path):
+    write_photos(tmp_path / "in")
+    write_mask(tmp_path / "in/masks/0.png", left=WIDTH)
+    run = Run(tmp_path / "run")
+    capture = prepare(tmp_path / "in", run)
+    assert "leaves nothing" in capture.skipped["0.jpg"] and not (run.images / "0.jpg").exists()
+
+
 def test_masks_that_change_make_the_run_prepare_again(tmp_path):
     write_photos(tmp_path / "in")
     run = Run(tmp_path / "run")
@@ -104,8 +113,6 @@ def test_masks_of_the_users_in_the_run_folder_are_not_replaced(tmp_path):
     prepare(tmp_path / "in", Run(tmp_path / "run"))
     mine = write_mask(tmp_path / "run/masks/mine.png")
     write_photos(tmp_path / "in", count=5)
-    from splatdeblur.errors import CaptureError
-
     with pytest.raises(CaptureError, match="did not put there"):
         prepare(tmp_path / "in", Run(tmp_path / "run"))
     assert mine.exists()

@@ -18,6 +18,7 @@ from splatdeblur.poses.bench import (
     Bench,
     in_blocks,
     initial_focal_px,
+    lens_groups,
     mapping_options,
     pairs_to_match,
     quiet_colmap,
@@ -134,6 +135,58 @@ def test_the_focal_length_comes_from_exif_by_the_diagonal():
     frames = [Frame("a", "a", focal_35mm=f) for f in (26.0, 26.0, 50.0)]
     assert initial_focal_px(frames, (1200, 900)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
     assert initial_focal_px([Frame("a", "a")], (1200, 900)) is None
+
+
+def test_photos_share_a_camera_by_size_and_focal_length():
+    frames = [
+        Frame("wide", "", focal_35mm=13.0), Frame("a", "", focal_35mm=26.0), Frame("silent", ""),
+        Frame("tall", "", focal_35mm=26.0, size=(900, 1200)), Frame("b", "", focal_35mm=26.5),
+        Frame("silent tall", "", size=(900, 1200)), Frame("crop", "", size=(500, 500)),
+    ]  # fmt: skip
+    groups = lens_groups(capture_of([*frames, Frame("c", "", focal_35mm=26.0)]))
+    assert len(set(groups.values())) == 4
+    assert groups["a"] == groups["b"] == groups["c"] == groups["silent"] != groups["wide"]
+    assert groups["tall"] == groups["silent tall"] != groups["crop"]
+
+
+def test_portrait_and_landscape_have_a_camera_each(corner, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(8):
+        with Image.open(corner / f"{index}.png") as photo:
+            upright = photo.crop((50, 0, 190, 180)) if index in (2, 4, 5) else photo
+            upright.save(folder / f"{index}.png")
+    run = Run(tmp_path / "run")
+    poses = find_poses(run, prepare(folder, run))
+    assert poses.names == tuple(f"{i}.png" for i in range(8))
+    viewmats = walk(8)
+    true = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
+    assert disagreement(dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True)), true) < 0.01
+    again = load_reconstruction(run).cameras
+    assert again.own_sizes == poses.cameras.own_sizes
+    for index, (size, K) in enumerate(zip(again.own_sizes, again.Ks, strict=True)):
+        assert (size[0] < size[1]) == (index in (2, 4, 5))
+        assert K[0, 0].item() == pytest.approx(FOCAL, rel=0.05)
+        with Image.open(photo_path(run, f"{index}.png")) as photo:
+            assert photo.size == size
+
+
+def test_masked_pixels_give_no_features(corner, tmp_path):
+    folder, run = tmp_path / "in", Run(tmp_path / "run")
+    shutil.copytree(corner, folder)
+    (folder / "masks").mkdir()
+    keep = np.zeros((HEIGHT, WIDTH), np.uint8)
+    keep[:, WIDTH // 2 :] = 255
+    Image.fromarray(keep).save(folder / "masks/3.png")
+    capture = prepare(folder, run)
+    bench = Bench(tmp_path, run.images, capture, seed=0, deadline=math.inf, masks=run.masks)
+    with quiet_colmap():
+        bench.extract(tmp_path / "a.db", LADDER[0].features, ["3.png", "4.png"], None, silent)
+    database = pycolmap.Database.open(tmp_path / "a.db")
+    columns = {i.name: database.read_keypoints(i.image_id)[:, 0] for i in database.read_all_images()}
+    database.close()
+    assert len(columns["3.png"]) > 20 and columns["3.png"].min() >= WIDTH // 2 - 1
+    assert columns["4.png"].min() < WIDTH // 4
 
 
 def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
