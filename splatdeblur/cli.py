@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from . import __version__, pipeline
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
+from .doctor import examine
 from .errors import SplatDeblurError
 from .optimize import TrainEvent
 from .result import Result, load_result
@@ -83,6 +84,18 @@ def _bar() -> Iterator[tuple[Callable[[float | None, str], None], Callable[[Trai
                 console.print(event.note or line)
 
         yield show, show_event
+
+
+def doctor(input: Input):
+    """Judges photos or a video before anything long starts, and says what to shoot differently."""
+    with _bar() as (show, _):
+        findings = examine(input, show)
+    for finding in findings:
+        console.print(f"{finding.level}: {finding.what}")
+        if finding.why:
+            console.print(f"    because {finding.why}")
+        if finding.advice:
+            console.print(f"    better: {finding.advice}")
 
 
 def prepare(input: Input, *, out: Out, downscale: Downscale = 0, preset: Preset = DEFAULT_PRESET, set: Settings = ()):
@@ -175,7 +188,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export)}
+COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export)}
 
 
 def main() -> None:
