@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from . import __version__, pipeline
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
+from .doctor import examine
 from .errors import SplatDeblurError
 from .optimize import TrainEvent
 from .result import Result, load_result
@@ -83,6 +84,18 @@ def _bar() -> Iterator[tuple[Callable[[float | None, str], None], Callable[[Trai
                 console.print(event.note or line)
 
         yield show, show_event
+
+
+def doctor(input: Input):
+    """Judges photos or a video before anything long starts, and says what to shoot differently."""
+    with _bar() as (show, _):
+        findings = examine(input, show)
+    for finding in findings:
+        console.print(f"{finding.level}: {finding.what}")
+        if finding.why:
+            console.print(f"    because {finding.why}")
+        if finding.advice:
+            console.print(f"    better: {finding.advice}")
 
 
 def prepare(input: Input, *, out: Out, downscale: Downscale = 0, preset: Preset = DEFAULT_PRESET, set: Settings = ()):
@@ -150,7 +163,8 @@ def render(
     names, views = result.views(cameras, path)
     with _bar() as (show, _):
         result.render(names, views, out, lambda fraction, message: show(fraction, message))
-    console.print(f"{len(names)} pictures of {views.width}x{views.height}: {out}")
+    size = f"of {views.width}x{views.height}" if views.sizes is None else "of the photos' sizes"
+    console.print(f"{len(names)} pictures {size}: {out}")
 
 
 def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] = "ply", out: Out):
@@ -162,6 +176,8 @@ def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] 
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
+    for note in capture.notes:
+        console.print(note)
     console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
 
 
@@ -172,7 +188,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export)}
+COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export)}
 
 
 def main() -> None:

@@ -14,14 +14,14 @@ import torch
 
 from . import capture, poses
 from .capture import Capture
-from .capture.pixels import read_photo, reduced_size
+from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
 from .errors import ConfigError, FormatError, PoseError
 from .evaluate import Scores
 from .geometry import Cameras
 from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
-from .poses.reconstruction import load_reconstruction, photo_path
+from .poses.reconstruction import load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .result import Result, load_result
 from .run import Run
@@ -45,11 +45,9 @@ def reconstruct(input: Path, run: Run, config: Config, on_progress: Progress, on
 
 def prepare(input: Path, run: Run, config: Config, on_progress: Progress) -> Capture:
     """Photos or a video to `images/` and `capture.json`."""
-    limits = config.prepare
     return capture.prepare(
-        input, run, downscale=config.downscale or 1.0, max_size=limits.max_size, max_frames=limits.max_frames,
-        on_progress=on_progress,
-    )  # fmt: skip
+        input, run, downscale=config.downscale or 1.0, limits=config.prepare, on_progress=on_progress
+    )
 
 
 def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstruction:
@@ -63,12 +61,13 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     """A trainer at its first step, from the photos and poses of a run."""
     reconstruction = load_reconstruction(run)
     downscale = downscale_of(run, config)
-    pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in reconstruction.names])
+    pictures = [read_photo(photo_path(run, name), downscale) for name in reconstruction.names]
+    masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in reconstruction.names)
     full = reconstruction.cameras.to(dtype=torch.float32)
-    cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
-    photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels)
-    budget = config.train.budget(len(photos), cameras.width * cameras.height)
+    photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels, masks)
+    budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
         count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
@@ -87,9 +86,10 @@ def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
 
 
 def _require_sense(cameras: Cameras, downscale: float) -> None:
-    if min(cameras.width, cameras.height) < MIN_SIDE_PX:
+    width, height = min(cameras.own_sizes, key=min)
+    if min(width, height) < MIN_SIDE_PX:
         raise ConfigError(
-            f"--downscale {downscale:g} leaves photos of {cameras.width}x{cameras.height}; training needs "
+            f"--downscale {downscale:g} leaves photos of {width}x{height}; training needs "
             f"{MIN_SIDE_PX} px on the shorter side, so take a smaller factor or larger photos"
         )
     extent = torch.cat([cameras.Ks.flatten(), cameras.viewmats.flatten()]).abs().max()
@@ -173,6 +173,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names
+        and old.state.get("masks", 0) == trainer.photos.mask_mark
         and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
         and torch.equal(old.cameras.viewmats, cameras.viewmats)
         and torch.equal(old.cameras.Ks, cameras.Ks)

@@ -25,6 +25,10 @@ class Run:
         return self.folder / "images"
 
     @property
+    def masks(self) -> Path:
+        return self.folder / "masks"
+
+    @property
     def poses(self) -> Path:
         return self.folder / "poses"
 

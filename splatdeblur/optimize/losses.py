@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..scene import Gaussians
@@ -86,9 +86,18 @@ def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "heigh
 
 
 def photometric(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], dssim: float
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    dssim: float,
+    keep: Bool[Tensor, "height width"] | None = None,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error."""
+    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error.
+
+    Args:
+        keep: the pixels that count; the others are the photo's own on both sides, in SSIM's windows too.
+    """
+    if keep is not None:
+        predicted = torch.where(keep[..., None], predicted, photo)
     predicted = torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
     loss = (1 - dssim) * (predicted - photo).abs().mean()
     if dssim:

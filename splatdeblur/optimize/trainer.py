@@ -110,7 +110,7 @@ class Trainer:
         self.optimizers = self._make_optimizers()
         self.density = DensityControl(
             config.density,
-            budget=config.budget(len(photos), cameras.width * cameras.height),
+            budget=config.budget(len(photos), photos.mean_pixels),
             scene_scale=self.scene_scale, steps=config.steps,
         )  # fmt: skip
         self.step_number = 0
@@ -161,16 +161,18 @@ class Trainer:
             self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
         return self._queue.pop()
 
-    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor]:
-        """The camera and the picture of a photo, or of a random window of it if it is large."""
+    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None]:
+        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large."""
         camera, photo = self.photos.cameras[level].at(frame), self.photos.pictures[level][frame]
+        keep = self.photos.keeps[level][frame]
         share = (self.config.crop_pixels or inf) / (camera.width * camera.height)
         if share >= 1:
-            return camera, photo
+            return camera, photo, keep
         width, height = round(camera.width * share**0.5), round(camera.height * share**0.5)
         free = torch.tensor([camera.width - width + 1, camera.height - height + 1])
         left, top = (torch.rand(2, generator=self.generator) * free).long().tolist()
-        return camera.cropped(left, top, width, height), photo[top : top + height, left : left + width]
+        window = slice(top, top + height), slice(left, left + width)
+        return camera.cropped(left, top, width, height), photo[window], None if keep is None else keep[window]
 
     def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
         """Draws the scene as it is at this progress, through one photo's lens."""
@@ -200,10 +202,10 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        camera, photo = self._window(level, frame)
+        camera, photo, keep = self._window(level, frame)
 
         predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes)
-        error = photometric(predicted.srgb, photo, self.config.loss.dssim)
+        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
@@ -226,7 +228,8 @@ class Trainer:
         self.step_number += 1
         self.seconds += time.perf_counter() - began
         with torch.no_grad():
-            mse = (predicted.srgb.clamp(0, 1) - photo).square().mean().item()
+            squares = (predicted.srgb.clamp(0, 1) - photo).square()
+            mse = (squares if keep is None or not keep.any() else squares[keep]).mean().item()
         after = self.progress
         return TrainEvent(
             step=self.step_number, progress=after, photo=self.photos.names[frame], loss=loss.item(),
@@ -306,6 +309,7 @@ class Trainer:
             "subframes": list(self._subframes),
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
+            "masks": self.photos.mask_mark,
             "generator": self.generator.get_state(),
             "scene": keep(dict(self.scene.params.items())),
             "exposure": keep(dict(self.exposure.state_dict())),

@@ -16,7 +16,17 @@ from ..capture import Capture
 from ..errors import PoseError
 from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
-from .bench import MIN_PHOTOS, Bench, OutOfTime, Pairs, Report, mapping_options, pairs_to_match, quiet_colmap
+from .bench import (
+    MIN_PHOTOS,
+    Bench,
+    OutOfTime,
+    Pairs,
+    Report,
+    lenses_from,
+    mapping_options,
+    pairs_to_match,
+    quiet_colmap,
+)
 from .joining import join, matches_between
 from .lenses import largest_shift_px
 from .reconstruction import Posed, posed_from_colmap
@@ -76,8 +86,12 @@ def reconstruct(
     on_progress: Callable[[float | None, str], None],
     time_limit_s: float | None,
     ladder: tuple[Attempt, ...] = LADDER,
+    masks: Path | None = None,
 ) -> Posed:
     """Poses from the photos alone.
+
+    Args:
+        masks: folder of NAME.png for photo NAME, black where nothing of the photo may be used.
 
     Raises:
         PoseError: too few photos fit together, even on the last rung.
@@ -88,7 +102,7 @@ def reconstruct(
     sentences: list[str] = []
     best: Outcome | None = None
     with tempfile.TemporaryDirectory(prefix="splatdeblur-") as scratch, quiet_colmap():
-        bench = Bench(Path(scratch), photos, capture, seed, math.inf)
+        bench = Bench(Path(scratch), photos, capture, seed, math.inf, masks)
         for attempt in (rung.fitted(len(names)) for rung in ladder):
             if best is not None:  # the time limit is on doing better, not on having anything
                 bench = replace(bench, deadline=deadline)
@@ -149,11 +163,12 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
     posed = posed_from_colmap(outcome.model)
     if outcome.joined is not None:
         joined = outcome.joined
+        same = {lens.camera_id: lens for lens in posed.lenses}
         posed = replace(
             posed,
             names=posed.names + joined.names,
             viewmats=torch.cat([posed.viewmats, joined.viewmats]),
-            lenses=posed.lenses + tuple(posed.lenses[0] for _ in joined.names),
+            lenses=posed.lenses + tuple(same[lens.camera_id] for lens in joined.lenses),
             points=torch.cat([posed.points, joined.points]),
             colors=torch.cat([posed.colors, joined.colors]),
         )
@@ -245,8 +260,8 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         partial = database.with_suffix(".partial")
         # Sharp features tell the lens best; features that blur moved would bend it to fit them.
         names = [frame.name for frame in bench.capture.frames]
-        lenses = list(best.model.cameras.values())[:1] * len(names) if knows_lens else None
-        bench.extract(partial, attempt.features, names, lenses, report)
+        known = lenses_from(best.model, bench.capture) if knows_lens else {}
+        bench.extract(partial, attempt.features, names, [known.get(name) for name in names], report)
         bench.match(partial, attempt.features, _pairs(bench, attempt, best, partial), report)
         partial.rename(database)
     options = mapping_options(attempt.mapping, bench.seed)
