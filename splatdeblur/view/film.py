@@ -18,8 +18,8 @@ BT709 = 1  # FFmpeg's number for the colours of HD video
 def write_video(
     path: Path,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
-    fps: float = 30.0,
-    quality: float = 75.0,
+    fps: float | int = 30,
+    quality: float | int = 75,
 ) -> int:
     """Writes a video, whole or not at all, and returns how many frames it has.
 
