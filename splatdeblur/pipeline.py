@@ -215,18 +215,3 @@ def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str,
     """Scores against a reference folder: `scores.json` and `evaluation/`."""
     result = load_result(run, device)
     return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)
-
-
-def export(run: Run, format: str, out: Path) -> None:
-    """Writes the scene as a file for other programs.
-
-    Raises:
-        ConfigError: no such format.
-    """
-    from .scene import ply
-
-    if format != "ply":
-        raise ConfigError(f'no export format "{format}"; there is ply')
-    if not out.name:
-        raise FormatError("--out needs a file name")
-    ply.write(checkpoints.load(run.require(run.checkpoint, "train")).scene(), out)
