@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from . import __version__, pipeline
+from . import __version__, pipeline, showing
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
 from .errors import SplatDeblurError
@@ -159,6 +159,20 @@ def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] 
     console.print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
+def view(
+    run: RunFolder, *, device: Device = "auto",
+    host: Annotated[str, tyro.conf.arg(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    port: Annotated[int, tyro.conf.arg(help="0: any that is free")] = 8080,
+):  # fmt: skip
+    """A run in the browser, during training and after."""
+    viewer = showing.open_viewer(Run(run), device, host, port)
+    console.print(showing.invitation(viewer.host, viewer.port))
+    try:
+        viewer.follow()
+    except KeyboardInterrupt:
+        viewer.stop()
+
+
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
@@ -172,7 +186,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export)}
+COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export, view)}
 
 
 def main() -> None:

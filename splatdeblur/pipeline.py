@@ -14,9 +14,10 @@ import torch
 
 from . import capture, poses
 from .capture import Capture
+from .capture.choices import Choices, Use
 from .capture.pixels import read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
-from .errors import ConfigError, FormatError, PoseError
+from .errors import CaptureError, ConfigError, FormatError, PoseError
 from .evaluate import Scores
 from .geometry import Cameras
 from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
@@ -32,6 +33,7 @@ Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
 MIN_SIDE_PX = 16  # SSIM's window has 11
+MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
@@ -62,12 +64,14 @@ def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstructio
 def make_trainer(run: Run, config: Config) -> Trainer:
     """A trainer at its first step, from the photos and poses of a run."""
     reconstruction = load_reconstruction(run)
+    chosen = _chosen(reconstruction.names, Choices.load(run.choices))
+    names = tuple(reconstruction.names[i] for i in chosen)
     downscale = downscale_of(run, config)
-    pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in reconstruction.names])
-    full = reconstruction.cameras.to(dtype=torch.float32)
+    pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in names])
+    full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
     cameras = full.resized(*reduced_size(full.width, full.height, downscale))
     _require_sense(cameras, downscale)
-    photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels)
+    photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels)
     budget = config.train.budget(len(photos), cameras.width * cameras.height)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
@@ -75,6 +79,17 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
     return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
+
+
+def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
+    """Indices of the photos to train on."""
+    chosen = [i for i, name in enumerate(names) if choices.use(name) == Use.TRAIN]
+    if len(chosen) < MIN_PHOTOS:
+        raise CaptureError(
+            f"photos.json leaves {len(chosen)} of {len(names)} photos for training; need at least {MIN_PHOTOS}: "
+            "take some out of its lists"
+        )
+    return chosen
 
 
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
@@ -170,6 +185,10 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     if not run.checkpoint.exists():
         return
     old = checkpoints.load(run.checkpoint)
+    left_out = set(old.names) - set(trainer.photos.names) - Choices.load(run.choices).test
+    if left_out:
+        logger.info("going on without %s", ", ".join(sorted(left_out)))
+        old = old.without(left_out)
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names

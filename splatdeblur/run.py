@@ -25,6 +25,10 @@ class Run:
         return self.folder / "images"
 
     @property
+    def choices(self) -> Path:
+        return self.folder / "photos.json"
+
+    @property
     def poses(self) -> Path:
         return self.folder / "poses"
 
