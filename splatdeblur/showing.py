@@ -1,5 +1,7 @@
 """A run as the viewer shows it, while it trains and after."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -85,12 +87,32 @@ def open_viewer(run: Run, device: str, host: str, port: int) -> "Viewer":
     Raises:
         SplatDeblurError: the run cannot be shown, the port is taken, or the extra `view` is not installed.
     """
-    try:
+    with _needing_the_extra():
         from .view.viewer import Snapshots, Viewer
+    snapshots = Snapshots(lambda: stage(run, device), files_shown(run))
+    return Viewer(run, snapshots, host=host, port=port)
+
+
+def write_page(run: Run, path: Path) -> None:
+    """The scene as one HTML file.
+
+    Raises:
+        SplatDeblurError: nothing has been trained, or the extra `view` is not installed.
+    """
+    run.require(run.checkpoint, "train")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise FormatError(f"--page {path}: give a name that ends in .html")
+    with _needing_the_extra():
+        from .view import page
+    page.write_page(stage(run), path)
+
+
+@contextmanager
+def _needing_the_extra() -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise BackendError(f'the viewer needs {error.name}: pip install "splatdeblur[view]"') from error
-    snapshots = Snapshots(lambda: stage(run, device), files_shown(run))
-    return Viewer(snapshots, host=host, port=port, label=run.folder.resolve().name)
 
 
 def invitation(host: str, port: int) -> str:

@@ -1,6 +1,7 @@
-"""Which photos of a run its owner wants trained on: a small file beside the photos, written by hand or by the viewer."""
+"""Which photos of a run its owner wants trained on: a small file beside them, written by hand or by the viewer."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +44,20 @@ class Choices:
         elif use == Use.TEST:
             test |= {name}
         return Choices(left_out, test)
+
+    def plan(self, seen: Collection[str], unseen: Collection[str]) -> str:
+        """What the next training will do about these choices, in a sentence; empty if nothing changes.
+
+        Args:
+            seen, unseen: names of the photos that the scene so far was trained on, and of the others.
+        """
+        tests, left_out = sorted(self.test.intersection(seen)), sorted(self.left_out.intersection(seen))
+        back = sorted(name for name in unseen if self.use(name) == Use.TRAIN)
+        if tests:
+            return f"The next `train` starts anew: this scene, which is kept, has seen {', '.join(tests)}."
+        if back:
+            return f"The next `train` starts anew with {', '.join(back)}; this scene is kept."
+        return f"The next `train` goes on without {', '.join(left_out)}." if left_out else ""
 
     def save(self, path: Path) -> None:
         """Writes `photos.json`, whole or not at all."""

@@ -54,7 +54,6 @@ def refusal(host: str | None, origin: str | None, *, is_websocket: bool, bound_t
         return f"this server is not known as {name}; open it under the address that it printed"
     if not is_websocket:
         return None
-    sender = urlsplit(origin or "")
-    if sender.scheme not in ("http", "https") or sender.netloc.lower() != (host or "").lower():
+    if (origin or "").lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
         return f"pages of {origin or 'an unknown origin'} may not control this viewer"
     return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import viser
 
+from ..capture.choices import Use
 from .pictures import Exposed, Look
 
 SPLATS, EXACT = "splats (browser)", "exact (our renderer)"
@@ -20,6 +21,8 @@ class Panel:
 
     status: viser.GuiMarkdownHandle
     photo: viser.GuiDropdownHandle
+    use: viser.GuiDropdownHandle
+    plan: viser.GuiMarkdownHandle
     about: viser.GuiMarkdownHandle
     pictures: tuple[viser.GuiImageHandle, ...]
     time: viser.GuiSliderHandle
@@ -52,8 +55,11 @@ def build(gui: viser.GuiApi, names: tuple[str, ...]) -> Panel:
         factor = gui.add_slider("exaggeration", 1.0, MOST_FACTOR, 0.5, FIRST_FACTOR, hint="of the drawn blur paths too")
     with gui.add_folder("Photo"):
         photo = gui.add_dropdown("photo", names, initial_value=names[0])
+        use = gui.add_dropdown("next training", tuple(Use), initial_value=Use.TRAIN)
+        plan = gui.add_markdown("")
         about = gui.add_markdown("")
         pictures = tuple(gui.add_image(blank, label=label) for label in PICTURES)
     return Panel(
-        status, photo, about, pictures, time, exposed, factor, renderer, look, has_frustums, has_paths, has_crop, crop
-    )
+        status, photo, use, plan, about, pictures, time, exposed, factor, renderer, look, has_frustums, has_paths,
+        has_crop, crop,
+    )  # fmt: skip

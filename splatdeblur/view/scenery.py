@@ -31,6 +31,8 @@ class Scenery:
         self._at_hand = 0
         self._pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = {}
         self._lines: dict[str, Any] = {}
+        self._unused: frozenset[str] = frozenset()
+        self._too_near: set[int] = set()
         self._are_frustums_visible = self._are_paths_visible = self._are_splats_visible = True
 
     def show_splats(self, splats: Splats) -> None:
@@ -85,8 +87,6 @@ class Scenery:
             is_used = self._names[index] not in self._unused
             handle.color = AT_HAND if index == self._at_hand else IN_USE if is_used else UNUSED
 
-    _unused: frozenset[str] = frozenset()
-
     def mark(self, at_hand: int, unused: frozenset[str]) -> None:
         """Colours the photo at hand, and those that training does not or will not use."""
         self._at_hand, self._unused = at_hand, unused
@@ -103,10 +103,17 @@ class Scenery:
         self._are_splats_visible, self._are_frustums_visible, self._are_paths_visible = splats, frustums, paths
         if self._splats is not None:
             self._splats.visible = splats
-        for handle in self._frustums:
-            handle.visible = frustums
+        for index, handle in enumerate(self._frustums):
+            handle.visible = frustums and index not in self._too_near
         for handle in self._lines.values():
             handle.visible = paths
+
+    def look_from(self, position: Float[np.ndarray, "3"]) -> None:
+        """Hides the frustums that a viewer at this place would stand in, with their pictures before the scene."""
+        near = {i for i, f in enumerate(self._frustums) if np.linalg.norm(f.position - position) < 1.2 * FRUSTUM_DEPTH}
+        for index in near ^ self._too_near:
+            self._frustums[index].visible = self._are_frustums_visible and index not in near
+        self._too_near = near
 
     def show_box(self, low: Tensor | None, high: Tensor | None) -> None:
         """The edges of a crop box in display units; None hides it."""

@@ -10,7 +10,10 @@ import viser
 import websockets.asyncio.server as websockets_server
 
 from ..errors import BackendError
+from .curves import vertical_fov
+from .display import CAMERA_DISTANCE
 from .origin import refusal
+from .stage import Stage
 
 
 @contextlib.contextmanager
@@ -79,3 +82,13 @@ def start_server(host: str, port: int, label: str) -> viser.ViserServer:
         )
     server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
     return server
+
+
+def initial_camera(server: viser.ViserServer, stage: Stage, index: int) -> None:
+    """Browsers that come open their eyes where a photo was taken."""
+    camera = stage.camera(index)
+    wxyz, position = stage.display.pose(camera.viewmats[0])
+    rotation = viser.transforms.SO3(wxyz).as_matrix()
+    start = server.initial_camera
+    start.position, start.look_at = tuple(position), tuple(position + CAMERA_DISTANCE * rotation[:, 2])
+    start.up, start.fov = tuple(-rotation[:, 1]), vertical_fov(camera)

@@ -10,9 +10,12 @@ import torch
 import viser
 from torch import Tensor
 
-from ..geometry import interpolate
+from ..capture.choices import Choices, Use
+from ..geometry import Cameras, interpolate
+from ..run import Run
 from . import panel as panels
 from .curves import fitting_fov, screen_camera
+from .filming import Filming
 from .panel import Panel
 from .pictures import Exposed, Look, draw, eight_bit, predicted, residual
 from .scenery import Scenery
@@ -23,24 +26,37 @@ FLIGHT_S, FLIGHT_STEPS = 0.5, 12
 DRAFT_PX = 50_000  # pixels of a picture drawn while the camera moves
 REST_S = 0.25  # a camera that has not moved for so long is at rest
 MOST_PX = 2_000_000
+FILM_HEIGHT = 720
 BLACK = np.zeros((2, 2, 3), np.uint8)  # behind the browser's splats, as behind our renders
+
+Choose = Callable[[str, Use], None]
 
 
 class Session:
     """Connects one browser's controls with a stage; every browser has its own."""
 
-    def __init__(self, client: viser.ClientHandle, stage: Stage, lock: threading.Lock) -> None:
-        """`lock` keeps renderers of several browsers from working at once."""
+    def __init__(self, client: viser.ClientHandle, stage: Stage, run: Run, lock: threading.Lock, choose: Choose):
+        """`lock` keeps renderers of several browsers from working at once; `choose` notes what a photo is for."""
         self.client = client
+        self._choose = choose
         self.index = 0
         self.stage = self._shown = stage
         self.worker = Worker(lock)
         self.scenery = Scenery(client.scene, on_click=self.fly_to)
         self.panel: Panel = panels.build(client.gui, stage.all_names)
+        self.filming = Filming(
+            client.gui, run.folder / "paths", lock, here=self._film_camera, go=self.place, stage=lambda: self._shown
+        )
         self._is_drawn = False
+        self._choices = Choices()
         self._listen()
         self.show(stage)
         client.camera.on_update(lambda _: self._on_camera())
+
+    @property
+    def name(self) -> str:
+        """Of the photo in hand."""
+        return self.stage.all_names[self.index]
 
     def close(self) -> None:
         """The browser has left."""
@@ -54,6 +70,7 @@ class Session:
         _on_change(panel.exposed, self._on_exposed)
         for control in (panel.renderer, panel.look, panel.has_frustums, panel.has_paths):
             _on_change(control, self._refresh)
+        _on_change(panel.use, lambda: self._choose(self.name, Use(panel.use.value)))
         for control in (panel.has_crop, *panel.crop):
             _on_change(control, self._on_crop)
 
@@ -68,8 +85,14 @@ class Session:
         self.panel.status.content = f"step {stage.step:,} · {len(stage.scene):,} Gaussians"
         self._on_crop()
         self.scenery.show_photos(stage, self.panel.factor.value)
-        self.scenery.mark(self.index, frozenset(stage.other_names))
         self.worker.submit("photo", self._show_photo, 0.1)
+
+    def show_choices(self, choices: Choices) -> None:
+        """What each photo is for from the next training on."""
+        self._choices = choices
+        self.panel.use.value = choices.use(self.name)
+        self.panel.plan.content = choices.plan(self.stage.names, self.stage.other_names) if self.stage.step else ""
+        self.scenery.mark(self.index, choices.left_out | choices.test)
 
     def _on_crop(self) -> None:
         has_crop = self.panel.has_crop.value
@@ -110,8 +133,8 @@ class Session:
         """Takes a photo in hand: the camera goes where it was taken, and its pictures are shown."""
         if index != self.index:
             self.index = index
-            self.scenery.mark(index, frozenset(self.stage.other_names))
-            self.panel.photo.value = self.stage.all_names[index]
+            self.panel.photo.value = self.name
+            self.show_choices(self._choices)
             self.panel.time.value = 0.5
             self.worker.submit("splats", self._show_splats, FLIGHT_S)
         camera = self.stage.camera(index)
@@ -120,14 +143,20 @@ class Session:
         self.client.camera.fov = fitting_fov(camera, aspect)
         for step in range(1, FLIGHT_STEPS + 1):
             share = torch.tensor(step / FLIGHT_STEPS).double()
-            self._place(interpolate(start, end, share * share * (3 - 2 * share)))
+            self.place(interpolate(start, end, share * share * (3 - 2 * share)))
             time.sleep(FLIGHT_S / FLIGHT_STEPS)
         self.worker.submit("photo", self._show_photo)
 
     def _viewmat(self) -> Tensor:
         return self.stage.display.viewmat(self.client.camera.wxyz, self.client.camera.position)
 
-    def _place(self, viewmat: Tensor) -> None:
+    def _film_camera(self) -> Cameras:
+        camera = self.client.camera
+        width = 2 * round(FILM_HEIGHT * camera.image_width / camera.image_height / 2)
+        return screen_camera(self._viewmat(), camera.fov, width, FILM_HEIGHT)
+
+    def place(self, viewmat: Tensor) -> None:
+        """Puts the browser's camera somewhere."""
         wxyz, position = self.stage.display.pose(viewmat)
         with self.client.atomic():
             self.client.camera.wxyz = wxyz
@@ -135,7 +164,7 @@ class Session:
 
     def _on_time(self) -> None:
         factor = self.panel.factor.value if self.panel.exposed.value == Exposed.EXAGGERATED else 1.0
-        self._place(self.stage.path(self.index, torch.tensor([self.panel.time.value]), factor)[0])
+        self.place(self.stage.path(self.index, torch.tensor([self.panel.time.value]), factor)[0])
 
     def _on_factor(self) -> None:
         self.worker.submit("paths", lambda: self.scenery.show_paths(self.stage, self.panel.factor.value), 0.1)
@@ -148,6 +177,7 @@ class Session:
             self._on_time()
 
     def _on_camera(self) -> None:
+        self.scenery.look_from(self.client.camera.position)
         if self._is_drawn:
             self._draw_soon()
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import viser
 
-from .curves import vertical_fov
+from ..capture.choices import Choices, Use
+from ..run import Run
 from .pictures import eight_bit
-from .server import start_server
+from .server import initial_camera, start_server
 from .session import Session
 from .snapshots import Snapshots
 from .stage import Stage
@@ -22,20 +23,22 @@ THUMBNAIL_PX = 200  # longer side of the photos in their frustums
 class Viewer:
     """Serves until stopped."""
 
-    def __init__(self, snapshots: Snapshots[Stage], *, host: str, port: int, label: str) -> None:
+    def __init__(self, run: Run, snapshots: Snapshots[Stage], *, host: str, port: int) -> None:
         """Reads the run and starts the server.
 
         Raises:
             SplatDeblurError: the run cannot be read, or nobody can listen there.
         """
         self.host = host
+        self._run = run
         self._snapshots = snapshots
         self._stage = snapshots.first()
+        self._choices = Choices.load(run.choices)
         self._lock = threading.Lock()  # of renderers
         self.sessions: dict[int, Session] = {}
-        self._server = start_server(host, port, label)
+        self._server = start_server(host, port, run.folder.resolve().name)
         self._stopped = threading.Event()
-        self._point_initial_camera()
+        initial_camera(self._server, self._stage, 0)
         self._server.on_client_connect(self._welcome)
         self._server.on_client_disconnect(self._part)
 
@@ -43,17 +46,9 @@ class Viewer:
     def port(self) -> int:
         return self._server.get_port()
 
-    def _point_initial_camera(self) -> None:
-        camera = self._stage.camera(0)
-        display = self._stage.display
-        wxyz, position = display.pose(camera.viewmats[0])
-        rotation = viser.transforms.SO3(wxyz).as_matrix()
-        start = self._server.initial_camera
-        start.position, start.look_at = tuple(position), tuple(position + rotation[:, 2])
-        start.up, start.fov = tuple(-rotation[:, 1]), vertical_fov(camera)
-
     def _welcome(self, client: viser.ClientHandle) -> None:
-        session = Session(client, self._stage, self._lock)
+        session = Session(client, self._stage, self._run, self._lock, self.choose)
+        session.show_choices(self._choices)
         self.sessions[client.client_id] = session
         self._hang_pictures(session)
 
@@ -63,6 +58,13 @@ class Viewer:
             picture = stage.read_photo(name)
             step = max(1, max(picture.shape[:2]) // THUMBNAIL_PX)
             session.scenery.show_picture(index, name, eight_bit(picture[::step, ::step]))
+
+    def choose(self, name: str, use: Use) -> None:
+        """Notes in the run what a photo is for, and tells every browser."""
+        self._choices = Choices.load(self._run.choices).with_use(name, use)
+        self._choices.save(self._run.choices)
+        for session in list(self.sessions.values()):
+            session.show_choices(self._choices)
 
     def _part(self, client: viser.ClientHandle) -> None:
         session = self.sessions.pop(client.client_id, None)
@@ -78,6 +80,7 @@ class Viewer:
             self._stage = stage
             for session in list(self.sessions.values()):
                 session.show(stage)
+                session.show_choices(self._choices)
             on_new(stage)
 
     def stop(self) -> None:

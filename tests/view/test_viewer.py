@@ -41,9 +41,8 @@ def wait_for(condition, seconds=30.0):
 
 @pytest.fixture(scope="module")
 def viewer(trained):
-    viewer = Viewer(
-        Snapshots(lambda: stage(trained, "cpu"), files_shown(trained)), host="127.0.0.1", port=0, label="run"
-    )
+    snapshots = Snapshots(lambda: stage(trained, "cpu"), files_shown(trained))
+    viewer = Viewer(trained, snapshots, host="127.0.0.1", port=0)
     thread = threading.Thread(target=viewer.follow)
     thread.start()
     yield viewer
@@ -112,7 +111,7 @@ def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
     shown = session.stage
     behind = torch.zeros(6)
     behind[2] = 1.0 / shown.display.scale
-    session._place(exp(behind) @ shown.camera(3).viewmats[0])
+    session.place(exp(behind) @ shown.camera(3).viewmats[0])
     time.sleep(1)
     page.mouse.click(WINDOW["width"] / 2, WINDOW["height"] / 2)
     wait_for(lambda: session.index == 3 and is_at(session, shown.camera(3).viewmats[0]))
