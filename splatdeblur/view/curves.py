@@ -10,8 +10,7 @@ from jaxtyping import Float
 from ..geometry import Cameras, inverse
 from .stage import Stage
 
-FRUSTUM_DEPTH = 0.45  # of a frustum's picture from its camera, in display units
-TICK = 0.012  # half length of a sub-frame's tick, in display units
+TICK = 0.027  # half length of a sub-frame's tick, as a share of the frustum's depth
 CURVE_TIMES = 25
 
 
@@ -55,7 +54,7 @@ def smear(stage: Stage, index: int, times: Float[torch.Tensor, "time"], factor: 
     depth = (camera.viewmats[0, 2, :3] @ stage.target + camera.viewmats[0, 2, 3]).clamp(min=1e-6).double()
     point = middle @ torch.tensor([0.0, 0.0, depth, 1.0], dtype=torch.float64)
     local = (stage.path(index, times, factor).double() @ point)[:, :3]
-    on_plane = local / local[:, 2:].clamp(min=1e-9) * (FRUSTUM_DEPTH * 1.001 / stage.display.scale)
+    on_plane = local / local[:, 2:].clamp(min=1e-9) * (1.001 * stage.frustum_depth / stage.display.scale)
     return stage.display.points((on_plane @ middle[:3, :3].mT) + middle[:3, 3])
 
 
@@ -67,15 +66,16 @@ def walk(stage: Stage, index: int, times: Float[torch.Tensor, "time"], factor: f
 def smear_lines(stage: Stage, factor: float) -> Lines:
     """The path that each photo's middle draws on it, with a tick across it at every sub-frame."""
     parts = []
-    times = torch.linspace(0, 1, CURVE_TIMES)
+    curve = torch.linspace(0, 1, CURVE_TIMES)
     for index in range(len(stage.names)):
-        parts.append(_chain(smear(stage, index, times, factor)))
         instants = stage.subframe_times(index)
-        before, at, after = (smear(stage, index, (instants + d).clamp(0, 1), factor) for d in (-0.02, 0.0, 0.02))
+        times = torch.cat([curve, *((instants + step).clamp(0, 1) for step in (-0.02, 0.0, 0.02))])
+        ends = len(curve) + len(instants) * np.arange(3)
+        line, before, at, after = np.split(smear(stage, index, times, factor), ends)
         axis = stage.display.rotation.numpy() @ stage.camera(index).viewmats[0, 2, :3].double().numpy()
         across = np.cross(after - before, axis)
-        across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12
-        parts.append(np.stack([at - TICK * across, at + TICK * across], axis=1))
+        across *= TICK * stage.frustum_depth / (np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12)
+        parts += [_chain(line), np.stack([at - across, at + across], axis=1)]
     return Lines.of(parts)
 
 

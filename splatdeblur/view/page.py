@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..run import atomic_write
 from .scenery import Scenery
-from .server import initial_camera, start_server
+from .server import initial_camera, start_server, stop_server
 from .stage import Stage
 
 
@@ -25,6 +25,6 @@ def write_page(stage: Stage, path: Path, *, index: int = 0) -> None:
         Scenery(server.scene).show_splats(stage.display.splats(stage.scene, eye, is_sorted=True))
         html = server.scene.as_html()
     finally:
-        server.stop()
+        stop_server(server)
     with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

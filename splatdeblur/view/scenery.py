@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..geometry import Cameras
-from .curves import FRUSTUM_DEPTH, smear_lines, vertical_fov, walk_lines
+from .curves import smear_lines, vertical_fov, walk_lines
 from .display import Splats
 from .stage import Stage
 
@@ -33,6 +33,7 @@ class Scenery:
         self._lines: dict[str, Any] = {}
         self._unused: frozenset[str] = frozenset()
         self._too_near: set[int] = set()
+        self._near = 0.0
         self._are_frustums_visible = self._are_paths_visible = self._are_splats_visible = True
 
     def show_splats(self, splats: Splats) -> None:
@@ -45,6 +46,7 @@ class Scenery:
 
     def show_photos(self, stage: Stage, factor: float) -> None:
         """Frustums and blur paths of the stage's photos, motion `factor` times as large."""
+        self._near = 1.2 * stage.frustum_depth
         if self._names != stage.all_names:
             for handle in self._frustums:
                 handle.remove()
@@ -76,7 +78,7 @@ class Scenery:
             thickness_units="screen", image=self._pictures.get(name), format="jpeg", wxyz=wxyz, position=position,
             visible=self._are_frustums_visible,
         )  # fmt: skip
-        handle.scale = FRUSTUM_DEPTH / handle.compute_canonical_frustum_size()[2]
+        handle.scale = stage.frustum_depth / handle.compute_canonical_frustum_size()[2]
         if self._on_click is not None:
             clicked = self._on_click
             handle.on_click(lambda _: clicked(index))
@@ -110,7 +112,7 @@ class Scenery:
 
     def look_from(self, position: Float[np.ndarray, "3"]) -> None:
         """Hides the frustums that a viewer at this place would stand in, with their pictures before the scene."""
-        near = {i for i, f in enumerate(self._frustums) if np.linalg.norm(f.position - position) < 1.2 * FRUSTUM_DEPTH}
+        near = {i for i, f in enumerate(self._frustums) if np.linalg.norm(f.position - position) < self._near}
         for index in near ^ self._too_near:
             self._frustums[index].visible = self._are_frustums_visible and index not in near
         self._too_near = near

@@ -75,13 +75,19 @@ def start_server(host: str, port: int, label: str) -> viser.ViserServer:
     with _guarded(host) as started, contextlib.redirect_stdout(io.StringIO()):  # viser prints a banner of its own
         server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
     if not started:
-        server.stop()
+        stop_server(server)
         raise BackendError(
             f"viser {viser.__version__} starts its server in a way that this program cannot guard against other "
             "web pages; install viser 1.1.1"
         )
     server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
     return server
+
+
+def stop_server(server: viser.ViserServer) -> None:
+    """Ends a server without a word."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
 
 
 def initial_camera(server: viser.ViserServer, stage: Stage, index: int) -> None:

@@ -11,6 +11,7 @@ import viser
 from torch import Tensor
 
 from ..capture.choices import Choices, Use
+from ..errors import SplatDeblurError
 from ..geometry import Cameras, interpolate
 from ..run import Run
 from . import panel as panels
@@ -64,15 +65,28 @@ class Session:
 
     def _listen(self) -> None:
         panel = self.panel
-        _on_change(panel.time, self._on_time)
-        _on_change(panel.factor, self._on_factor)
-        _on_change(panel.photo, lambda: self.fly_to(self.stage.all_names.index(panel.photo.value)))
-        _on_change(panel.exposed, self._on_exposed)
+        self._on_change(panel.time, self._on_time)
+        self._on_change(panel.factor, self._on_factor)
+        self._on_change(panel.photo, lambda: self.fly_to(self.stage.all_names.index(panel.photo.value)))
+        self._on_change(panel.exposed, self._on_exposed)
         for control in (panel.renderer, panel.look, panel.has_frustums, panel.has_paths):
-            _on_change(control, self._refresh)
-        _on_change(panel.use, lambda: self._choose(self.name, Use(panel.use.value)))
+            self._on_change(control, self._refresh)
+        self._on_change(panel.use, lambda: self._choose(self.name, Use(panel.use.value)))
         for control in (panel.has_crop, *panel.crop):
-            _on_change(control, self._on_crop)
+            self._on_change(control, self._on_crop)
+
+    def _on_change(self, control: Any, act: Callable[[], None]) -> None:
+        """Does `act` when a person changes a control; what the program sets itself is no wish."""
+
+        def changed(event: viser.GuiEvent) -> None:
+            if event.client is None:
+                return
+            try:
+                act()
+            except (SplatDeblurError, OSError) as error:
+                self.client.add_notification("That did not work", str(error), color="red")
+
+        control.on_update(changed)
 
     # What is shown
 
@@ -210,8 +224,3 @@ class Session:
         error = (photo - blurred).square().mean().clamp(min=1e-10)
         self.panel.about.content = f"predicted photo: {-10 * error.log10().item():.1f} dB"
         self.scenery.show_picture(index, stage.all_names[index], eight_bit(photo))
-
-
-def _on_change(control: Any, act: Callable[[], None]) -> None:
-    """Does `act` when a person changes a control; what the program sets itself is no wish."""
-    control.on_update(lambda event: act() if event.client is not None else None)

@@ -14,6 +14,8 @@ from ..render import Rasterizer, RenderOptions
 from ..scene import Gaussians
 from .display import Display
 
+FRUSTUM_DEPTHS = (0.1, 0.45)  # least and most, in display units
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -45,6 +47,13 @@ class Stage:
     def display(self) -> Display:
         """The similarity between the world and the browser."""
         return Display.around(self.cameras, self.target)
+
+    @cached_property
+    def frustum_depth(self) -> float:
+        """How far the photos' pictures stand before their cameras, in display units: less where cameras crowd."""
+        places = torch.from_numpy(self.display.points(self.cameras.centers))
+        nearest = torch.cdist(places, places).fill_diagonal_(float("inf")).min(dim=1).values.median().item()
+        return min(max(0.8 * nearest, FRUSTUM_DEPTHS[0]), FRUSTUM_DEPTHS[1])
 
     @property
     def all_names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import viser
 from ..capture.choices import Choices, Use
 from ..run import Run
 from .pictures import eight_bit
-from .server import initial_camera, start_server
+from .server import initial_camera, start_server, stop_server
 from .session import Session
 from .snapshots import Snapshots
 from .stage import Stage
@@ -88,4 +88,4 @@ class Viewer:
         self._stopped.set()
         for session in list(self.sessions.values()):
             session.close()
-        self._server.stop()
+        stop_server(self._server)

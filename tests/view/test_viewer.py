@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,20 +11,23 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from math import atan
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from splatdeblur.capture.choices import Choices
 from splatdeblur.geometry import exp
+from splatdeblur.poses import load_cameras
+from splatdeblur.run import Run
 from splatdeblur.showing import files_shown, stage
-from splatdeblur.view.curves import screen_camera
+from splatdeblur.view.curves import screen_camera, vertical_fov
 from splatdeblur.view.pictures import draw
 
 viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 
+from splatdeblur.view.page import write_page  # noqa: E402
 from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WINDOW = {"width": 1000, "height": 500}
@@ -40,9 +44,16 @@ def wait_for(condition, seconds=30.0):
 
 
 @pytest.fixture(scope="module")
-def viewer(trained):
-    snapshots = Snapshots(lambda: stage(trained, "cpu"), files_shown(trained))
-    viewer = Viewer(trained, snapshots, host="127.0.0.1", port=0)
+def shown_run(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shown") / "run"
+    shutil.copytree(trained.folder, folder)
+    return Run(folder)
+
+
+@pytest.fixture(scope="module")
+def viewer(shown_run):
+    snapshots = Snapshots(lambda: stage(shown_run, "cpu"), files_shown(shown_run))
+    viewer = Viewer(shown_run, snapshots, host="127.0.0.1", port=0)
     thread = threading.Thread(target=viewer.follow)
     thread.start()
     yield viewer
@@ -95,7 +106,7 @@ def test_the_browser_draws_the_scene_as_our_renderer_does(visitor):
     session.scenery.set_visible(splats=True, frustums=False, paths=False)
     camera = shown.camera(0)
     wxyz, position = shown.display.pose(camera.viewmats[0])
-    fov = 2 * atan(camera.height / 2 / camera.Ks[0, 1, 1].item())
+    fov = vertical_fov(camera)
 
     def likeness():
         picture = session.client.get_render(camera.height, camera.width, wxyz=wxyz, position=position, fov=fov)
@@ -151,6 +162,46 @@ def test_two_browsers_go_their_own_ways(browser, viewer, visitor):
     wait_for(lambda: len(viewer.sessions) == 1)
 
 
+def test_a_photo_is_left_out_by_hand(visitor, shown_run):
+    page, session = visitor
+    session.fly_to(2)
+    choose(page, "train on it", "leave it out")
+    page.get_by_text("goes on without 002.png").wait_for()
+    assert Choices.load(shown_run.choices) == Choices(left_out=frozenset({"002.png"}))
+
+
+def test_a_recorded_path_becomes_cameras_and_a_video(visitor, shown_run):
+    pytest.importorskip("av", reason="the extra `video` is not installed")
+    page, session = visitor
+    page.get_by_text("Camera path").click()
+    for index in (0, 5):
+        session.fly_to(index)
+        page.get_by_role("button", name="add this view").click()
+    page.get_by_text("2 views recorded").wait_for()
+    session.filming._seconds.value = 1
+    page.get_by_role("button", name="save").click()
+    page.get_by_text("draws it").wait_for()
+    names, cameras = load_cameras(shown_run.folder / "paths" / "path-1.json")
+    assert len(names) == 31
+    torch.testing.assert_close(cameras.viewmats[0].float(), session.stage.camera(0).viewmats[0], atol=1e-3, rtol=0)
+    page.get_by_role("button", name="render video").click()
+    page.get_by_text("31 frames of").wait_for(timeout=60_000)
+    assert (shown_run.folder / "paths" / "path-1.mp4").stat().st_size > 1000
+
+
+def test_a_shared_page_opens_without_a_server(browser, shown_run, tmp_path):
+    shown = stage(shown_run, "cpu")
+    write_page(shown, tmp_path / "scene.html")
+    page = browser.new_page(viewport=WINDOW)
+    page.context.set_offline(True)
+    page.goto((tmp_path / "scene.html").as_uri())
+    camera = screen_camera(shown.camera(0).viewmats[0], vertical_fov(shown.camera(0)), *WINDOW.values())
+    truth = draw(replace(shown, options=replace(shown.options, background=(1.0, 1.0, 1.0))), camera, 0)
+    wait_for(lambda: psnr(screenshot(page)[FREE], truth[FREE]) > 26)
+    page.context.set_offline(False)
+    page.close()
+
+
 def start(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "splatdeblur.cli", *map(str, arguments)], stderr=subprocess.PIPE, text=True,
@@ -164,7 +215,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_it_follows_a_training_and_survives_being_killed(browser, run):
+def test_it_follows_a_training_and_survives_being_killed(browser, run_copy):
+    run = run_copy
     run.checkpoint.unlink()
     port = free_port()
     view = start("view", run.folder, "--port", port)
