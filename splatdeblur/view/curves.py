@@ -1,6 +1,5 @@
 """Blur paths as lines in the browser: how each camera moved, and how that smears its photo."""
 
-from dataclasses import dataclass
 from math import atan, tan
 
 import numpy as np
@@ -12,17 +11,6 @@ from .stage import Stage
 
 TICK = 0.027  # half length of a sub-frame's tick, as a share of the frustum's depth
 CURVE_TIMES = 25
-
-
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """Separate straight lines, in display units."""
-
-    segments: Float[np.ndarray, "line 2 3"]
-
-    @classmethod
-    def of(cls, parts: list[Float[np.ndarray, "line 2 3"]]) -> "Lines":
-        return cls(np.concatenate(parts) if parts else np.zeros((0, 2, 3)))
 
 
 def vertical_fov(camera: Cameras) -> float:
@@ -63,8 +51,9 @@ def walk(stage: Stage, index: int, times: Float[torch.Tensor, "time"], factor: f
     return stage.display.points(inverse(stage.path(index, times, factor).double())[:, :3, 3])
 
 
-def smear_lines(stage: Stage, factor: float) -> Lines:
-    """The path that each photo's middle draws on it, with a tick across it at every sub-frame."""
+def smear_lines(stage: Stage, factor: float) -> Float[np.ndarray, "line 2 3"]:
+    """The path that each photo's middle draws on it, with a tick across it at every sub-frame; straight pieces, in
+    display units."""
     parts = []
     curve = torch.linspace(0, 1, CURVE_TIMES)
     for index in range(len(stage.names)):
@@ -76,10 +65,10 @@ def smear_lines(stage: Stage, factor: float) -> Lines:
         across = np.cross(after - before, axis)
         across *= TICK * stage.frustum_depth / (np.linalg.norm(across, axis=-1, keepdims=True) + 1e-12)
         parts += [_chain(line), np.stack([at - across, at + across], axis=1)]
-    return Lines.of(parts)
+    return np.concatenate(parts)
 
 
-def walk_lines(stage: Stage, factor: float) -> Lines:
-    """The path of each camera through space."""
+def walk_lines(stage: Stage, factor: float) -> Float[np.ndarray, "line 2 3"]:
+    """The path of each camera through space; straight pieces, in display units."""
     times = torch.linspace(0, 1, CURVE_TIMES)
-    return Lines.of([_chain(walk(stage, index, times, factor)) for index in range(len(stage.names))])
+    return np.concatenate([_chain(walk(stage, index, times, factor)) for index in range(len(stage.names))])

@@ -60,8 +60,8 @@ class Scenery:
 
     def show_paths(self, stage: Stage, factor: float) -> None:
         """The blur paths alone."""
-        self._put_lines("/paths/smear", smear_lines(stage, factor).segments, SMEAR)
-        self._put_lines("/paths/walk", walk_lines(stage, factor).segments, WALK)
+        self._put_lines("/paths/smear", smear_lines(stage, factor), SMEAR)
+        self._put_lines("/paths/walk", walk_lines(stage, factor), WALK)
 
     def _put_lines(self, name: str, segments: Float[np.ndarray, "line 2 3"], color: tuple[int, int, int]) -> None:
         if not len(segments):

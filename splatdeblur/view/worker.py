@@ -61,5 +61,6 @@ class Worker:
                     job()
             except SplatDeblurError as error:
                 logger.warning("%s", error)
-            except Exception:  # a browser that left, say: the viewer goes on for the others
-                logger.debug("%s failed", name, exc_info=True)
+            except Exception as error:  # whatever it is: the viewer goes on for the other browsers
+                logger.warning("%s could not be shown: %s: %s", name, type(error).__name__, error)
+                logger.debug("%s", name, exc_info=True)

@@ -51,7 +51,7 @@ def test_the_line_on_a_photo_is_as_long_as_its_blur(shown):
 def test_every_subframe_has_a_tick(shown):
     ticks = sum(len(shown.subframe_times(i)) for i in range(len(shown.names)))
     chains = len(shown.names) * 24
-    assert len(smear_lines(shown, 5.0).segments) == ticks + chains
+    assert len(smear_lines(shown, 5.0)) == ticks + chains
 
 
 def test_photos_left_out_are_shown_and_stand_still(shown):

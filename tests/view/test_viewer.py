@@ -34,7 +34,7 @@ WINDOW = {"width": 1000, "height": 500}
 FREE = np.s_[200:, :580]  # of a screenshot, what neither controls nor messages cover
 
 
-def wait_for(condition, seconds=30.0):
+def wait_for(condition, seconds=20.0):
     """What `condition` returns once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
