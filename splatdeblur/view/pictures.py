@@ -104,9 +104,9 @@ def draw(
         srgb = drawn.rgb[0]
     if look == Look.DEPTH:
         depth, is_there = drawn.depth[0].cpu(), drawn.alpha[0].cpu() > 0.5
-        known = depth[is_there]
-        ends = torch.quantile(known[:: 1 + len(known) // 100_000], torch.tensor([0.02, 0.98])) if len(known) else (0.0, 1.0)
-        srgb = colored(-depth, -float(ends[1]), -float(ends[0])) * is_there[..., None]
+        known = depth[is_there] if is_there.any() else depth.flatten()
+        near, far = torch.quantile(known[:: 1 + len(known) // 100_000], torch.tensor([0.02, 0.98])).tolist()
+        srgb = colored(-depth, -far, -near) * is_there[..., None]
     elif look == Look.OPACITY:
         srgb = drawn.alpha[0, ..., None].expand(-1, -1, 3)
     elif look == Look.COUNT:
