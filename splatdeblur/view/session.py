@@ -92,8 +92,9 @@ class Session:
 
     def show(self, stage: Stage) -> None:
         """A newer state of the training, or the first."""
+        in_hand = self.name
         self.stage = stage
-        self.index = min(self.index, len(stage.all_names) - 1)
+        self.index = stage.all_names.index(in_hand) if in_hand in stage.all_names else 0
         if tuple(self.panel.photo.options) != stage.all_names:
             self.panel.photo.options = stage.all_names
         self.panel.status.content = f"step {stage.step:,} · {len(stage.scene):,} Gaussians"
@@ -133,7 +134,9 @@ class Session:
             or panel.exposed.value == Exposed.REBLURRED
         )
         self.scenery.set_visible(
-            splats=not self._is_drawn, frustums=panel.has_frustums.value, paths=panel.has_paths.value
+            splats=not self._is_drawn and len(self._shown.scene) > 0,
+            frustums=panel.has_frustums.value,
+            paths=panel.has_paths.value,
         )
         if self._is_drawn:
             self._draw_soon()

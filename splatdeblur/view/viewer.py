@@ -4,7 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import viser
+from jaxtyping import UInt8
 
 from ..capture.choices import Choices, Use
 from ..run import Run
@@ -36,6 +38,7 @@ class Viewer:
         self._choices = Choices.load(run.choices)
         self._lock = threading.Lock()  # of renderers
         self.sessions: dict[int, Session] = {}
+        self._thumbnails: dict[str, UInt8[np.ndarray, "height width 3"]] = {}
         self._server = start_server(host, port, run.folder.resolve().name)
         self._stopped = threading.Event()
         initial_camera(self._server, self._stage, 0)
@@ -48,16 +51,19 @@ class Viewer:
 
     def _welcome(self, client: viser.ClientHandle) -> None:
         session = Session(client, self._stage, self._run, self._lock, self.choose)
-        session.show_choices(self._choices)
         self.sessions[client.client_id] = session
-        self._hang_pictures(session)
+        session.show_choices(self._choices)
+        if session.stage is not self._stage:  # training went on meanwhile
+            session.show(self._stage)
+        for index, name in enumerate(session.stage.all_names):
+            session.scenery.show_picture(index, name, self._thumbnail(session.stage, name))
 
-    def _hang_pictures(self, session: Session) -> None:
-        stage = session.stage
-        for index, name in enumerate(stage.all_names):
+    def _thumbnail(self, stage: Stage, name: str) -> UInt8[np.ndarray, "height width 3"]:
+        if name not in self._thumbnails:
             picture = stage.read_photo(name)
             step = max(1, max(picture.shape[:2]) // THUMBNAIL_PX)
-            session.scenery.show_picture(index, name, eight_bit(picture[::step, ::step]))
+            self._thumbnails[name] = eight_bit(picture[::step, ::step])
+        return self._thumbnails[name]
 
     def choose(self, name: str, use: Use) -> None:
         """Notes in the run what a photo is for, and tells every browser."""
