@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from . import __version__, pipeline, renders
+from . import __version__, pipeline, renders, showing
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
 from .doctor import examine
@@ -192,6 +193,27 @@ def export(
         console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path.is_file() else str(path))
 
 
+def view(
+    run: RunFolder, *, device: Device = "auto",
+    host: Annotated[str, tyro.conf.arg(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    port: Annotated[int, tyro.conf.arg(help="0: any that is free")] = 8080,
+    page: Annotated[Path | None, tyro.conf.arg(help="write this HTML file, to share, instead of serving")] = None,
+):  # fmt: skip
+    """A run in the browser, during training and after."""
+    if page is not None:
+        showing.write_page(Run(run), page)
+        console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB): one colour for each Gaussian, as seen from where")
+        console.print("it opens; opened as a file it is drawn in the order that is right from there")
+        return
+    viewer = showing.open_viewer(Run(run), device, host, port)
+    console.print(showing.invitation(viewer.host, viewer.port))
+    signal.signal(signal.SIGTERM, lambda number, frame: viewer.stop())
+    try:
+        viewer.follow()
+    except KeyboardInterrupt:
+        viewer.stop()
+
+
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
@@ -207,7 +229,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export)}
+COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export, view)}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ PATH_SAMPLES = 33  # instants at which blur paths are compared
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Scene, exposures and cameras of a run, at training size."""
+    """Scene, exposures and cameras of a run, at training size, after `step` steps."""
 
     run: Run
     config: Config
@@ -30,6 +30,7 @@ class Result:
     scene: Gaussians
     exposure: Exposure
     rasterizer: Rasterizer
+    step: int
 
     @property
     def options(self) -> RenderOptions:
@@ -77,4 +78,4 @@ def load_result(run: Run, device: str = "auto") -> Result:
         exposure = checkpoint.exposure(config.train)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise FormatError(f"{run.checkpoint} is damaged ({error}); delete it and train again") from error
-    return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer)
+    return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer, checkpoint.step)

@@ -29,6 +29,10 @@ class Run:
         return self.folder / "masks"
 
     @property
+    def choices(self) -> Path:
+        return self.folder / "photos.json"
+
+    @property
     def poses(self) -> Path:
         return self.folder / "poses"
 
