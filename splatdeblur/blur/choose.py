@@ -44,12 +44,12 @@ class FrameChoice:
             best = next(i for i in self.kept if self.stretch[i] == self.stretch[frame])
             return f"{own}; frame {best} shows the same with {_px(self.strengths_px[best])}"
         if len(others) == 1:
-            return f"{own}; the only frame of its stretch"
+            return f"{own}; alone in its stretch"
         rest = self.strengths_px[others[others != frame]]
         if np.isnan(rest).all():
-            return f"{own}; the others of its stretch give no answer"
-        low, high = np.nanmin(rest), np.nanmax(rest)
-        return f"{own}; the other {len(rest)} of its stretch {low:.1f} to {high:.1f} px"
+            return f"{own}; no other gives an answer"
+        low, high = f"{np.nanmin(rest):.1f}", f"{np.nanmax(rest):.1f}"
+        return f"{own}; {len(rest)} more of {low if low == high else f'{low} to {high}'} px"
 
 
 def choose_frames(
