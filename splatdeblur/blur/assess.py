@@ -54,7 +54,7 @@ class PhotoBlur:
     """Blur of a photo as a whole: what its patches say, by confidence.
 
     Attributes:
-        kind: the likeliest; SHARP means blurred by less than 2 px.
+        kind: the likeliest; SHARP means blurred by less than about 2 px.
         strength_px: median of the patches'; NaN if textureless.
         direction_deg: the patches' common direction, as in `BlurMap`; NaN unless kind is MOTION, and meaningless
             where `agreement` is low: a camera that rolls smears in all directions.
