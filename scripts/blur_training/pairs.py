@@ -45,17 +45,22 @@ class Pairs:
         return Pairs(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
-def make_pairs(pictures: dict[str, list[Array]], photos: int, seed: int) -> Pairs:
-    """`photos` photographs, spread evenly over the scenes, a few patches of each."""
+def make_pairs(pictures: dict[str, list[Array]], numbers: range, seed: int) -> Pairs:
+    """A few patches of each of so many photographs, spread evenly over the scenes."""
     names = list(pictures)
     parts = []
-    for number in range(photos):
+    for number in numbers:
         rng = np.random.default_rng([seed, 2, number])
         scene = number % len(names)
         source = pictures[names[scene]][rng.integers(len(pictures[names[scene]]))]
         made = _photo(source, rng)
         if made is not None:
             parts.append(_patches(*made, scene, rng))
+    return joined(parts)
+
+
+def joined(parts: list[Pairs]) -> Pairs:
+    """All of them, one after the other."""
     return Pairs(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Pairs)))
 
 

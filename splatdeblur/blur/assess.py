@@ -10,11 +10,13 @@ from torch import Tensor
 
 from .features import measure
 from .network import Network, PatchBlur, load_network
-from .patches import STRIDE_PX, cut, luma
+from .patches import PATCH_PX, STRIDE_PX, cut, luma
 
 LONGEST_SIDE_PX = 1280  # larger photos are assessed at this size
-LOWEST_CONTRAST = 0.03  # of a patch's luma; below, nothing could show blur
-LARGEST_ERROR = 0.9  # expected, in log2(1 + px); above, the patch gives no answer
+FINEST_STRIDE_PX = 16
+COARSE_FROM_PX = 20.0  # longer blur does not fit the windows, and is looked at again at half the size
+LOWEST_CONTRAST = 0.04  # of a patch's luma; below, nothing could show blur
+LARGEST_ERROR = 1.1  # expected, in log2(1 + px); above, the patch gives no answer
 
 
 class BlurKind(IntEnum):
@@ -85,14 +87,27 @@ def assess_blur(
     if factor > 1:
         size = [max(1, round(side / factor)) for side in gray.shape]
         gray = F.interpolate(gray[None, None], size, mode="area")[0, 0]
+    network = network or load_network()
+    found = _assess(gray, factor, stride_px, network)
+    while found.strength_px > COARSE_FROM_PX * factor and min(gray.shape) >= 4 * PATCH_PX:
+        gray = F.avg_pool2d(gray[None, None], 2)[0, 0]
+        stride_px = max(stride_px // 2, FINEST_STRIDE_PX)
+        coarser = _assess(gray, 2 * factor, stride_px, network)
+        if not coarser.strength_px > COARSE_FROM_PX * factor:
+            break
+        found, factor = coarser, 2 * factor
+    return found
+
+
+def _assess(gray: Float[Tensor, "height width"], factor: float, stride_px: int, network: Network) -> PhotoBlur:
+    """Blur of a picture that was reduced by `factor`, in px of the full one."""
     patches = cut(gray, stride_px)
     features = measure(patches)
-    found = (network or load_network())(features)
+    found = network(features)
     is_answer = (features.contrast > LOWEST_CONTRAST) & (found.log_error < LARGEST_ERROR)
     # The weight that the law of errors gives, 1 for the surest answers.
     confidence = is_answer * (0.1 / found.log_error.clamp(min=0.1))
-    grid = (patches.rows, patches.columns)
-    map = _map(found, confidence, patches.centers * factor, factor, grid)
+    map = _map(found, confidence, patches.centers * factor, factor, (patches.rows, patches.columns))
     return _whole(found, confidence, map, factor)
 
 

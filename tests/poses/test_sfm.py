@@ -24,7 +24,7 @@ from splatdeblur.poses.bench import (
     pairs_to_match,
     quiet_colmap,
 )
-from splatdeblur.poses.joining import join, likely_pairs, neighbour_pairs
+from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.sfm import disagreement
 from splatdeblur.run import Run
 
@@ -186,13 +186,6 @@ def test_a_missing_photo_is_compared_with_its_likeliest_neighbours_and_they_with
     assert ("0", "11") in pairs and ("5", "9") in pairs and ("4", "5") in pairs and ("5", "6") in pairs
     assert ("1", "2") in pairs and ("0", "5") not in pairs
     assert len(pairs) == len(set(pairs)) and all(int(a) < int(b) for a, b in pairs)
-
-
-def test_likely_pairs_are_the_best_matched_and_the_next_in_order():
-    names = [str(i) for i in range(9)]
-    pairs = likely_pairs(names, {("0", "8"): 9, ("0", "7"): 8, ("0", "6"): 7, ("5", "1"): 3}, most=2)
-    assert {("0", "8"), ("0", "7"), ("0", "6"), ("1", "5"), ("3", "4"), ("3", "5")} <= set(pairs)
-    assert ("2", "8") not in pairs and len(pairs) == len(set(pairs)) == 4 + 8 + 7
 
 
 @pytest.mark.parametrize("odd", [None, "2.png"])
