@@ -176,8 +176,6 @@ def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] 
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
-    for note in capture.notes:
-        console.print(note)
     console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
 
 

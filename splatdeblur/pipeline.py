@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from math import inf, isfinite
 from pathlib import Path
+from statistics import median
 
 import torch
+from torch import Tensor
 
 from . import capture, poses
+from .blur import assess_blur
 from .capture import Capture
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
 from .errors import ConfigError, FormatError, PoseError
 from .evaluate import Scores
+from .exposure import Static
 from .geometry import Cameras
 from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
@@ -31,6 +36,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
+BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
 MIN_SIDE_PX = 16  # SSIM's window has 11
 MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
@@ -66,7 +72,9 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     full = reconstruction.cameras.to(dtype=torch.float32)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
-    photos = PhotoSet.build(reconstruction.names, cameras, pictures, config.train.resolution.levels, masks)
+    photos = PhotoSet.build(
+        reconstruction.names, cameras, pictures, config.train.resolution.levels, masks, _blur_px(pictures, config.train)
+    )
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
@@ -74,6 +82,16 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
     return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
+
+
+def _blur_px(pictures: list[Tensor], settings: TrainConfig) -> tuple[float, ...] | None:
+    """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
+    if isinstance(settings.motion, Static) or not (settings.max_path or settings.loss.path):
+        return None
+    found = [assess_blur(picture, stride_px=BLUR_STRIDE_PX).strength_px for picture in pictures]
+    known = [blur for blur in found if isfinite(blur)]
+    usual = median(known) if known else inf
+    return tuple(blur if isfinite(blur) else usual for blur in found)
 
 
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:

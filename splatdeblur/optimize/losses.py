@@ -21,10 +21,9 @@ class Loss:
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
-        path: weight of the length of the photo's blur path, in px of the stage at hand: motion has to pay for itself.
-        path_ramp: progress over which that charge rises from nothing. It settles what photos alone leave open: a
-            scene too sharp, blurred by paths too long. Charged from the start no path would grow, as one that is too
-            short to matter has nothing to show for itself.
+        path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
+            in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
+        path_ramp: progress over which that charge rises from nothing.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
@@ -33,7 +32,7 @@ class Loss:
     scale: float = 0.0
     temporal: float = 0.0
     path: float = 1e-3
-    path_ramp: tuple[float, float] = (0.1, 0.3)
+    path_ramp: tuple[float, float] = (0.0, 0.1)
     pose_anchor: float = 0.0
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -28,12 +29,15 @@ class PhotoSet:
         pictures: of each level, sRGB values in [0, 1], [height, width, 3] each; pixels that do not count have their
             photo's mean colour, so that nothing of what was there reaches training.
         keeps: of each level, the pixels that count, [height, width] each; None where all do.
+        blur_px: how far a point smears in each photo, as far as the photo itself tells, in px of the finest level;
+            infinity where that is not known.
     """
 
     names: tuple[str, ...]
     cameras: tuple[Cameras, ...]
     pictures: tuple[Pictures, ...]
     keeps: tuple[Masks, ...]
+    blur_px: tuple[float, ...]
 
     @classmethod
     def build(
@@ -43,11 +47,13 @@ class PhotoSet:
         pictures: Iterable[Float[Tensor, "_ _ 3"]],
         levels: tuple[int, ...],
         masks: Masks | None = None,
+        blur_px: tuple[float, ...] | None = None,
     ) -> "PhotoSet":
         """Reduces full-size `pictures` by each of `levels` in linear light; no picture goes under SMALLEST_PX.
 
         Args:
             masks: True where a full-size pixel counts; a reduced one counts only if all it is made from do.
+            blur_px: as above, in full-size pixels.
         """
         keeps = masks or (None,) * len(names)
         blanked = [_blanked(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
@@ -59,6 +65,7 @@ class PhotoSet:
             tuple(cameras.resized_each(level) for level in sizes),
             tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
             tuple(tuple(_reduced(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
+            tuple(blur / factors[-1] for blur in blur_px or (inf,) * len(names)),
         )
 
     def __len__(self) -> int:
@@ -85,6 +92,7 @@ class PhotoSet:
             tuple(c.at(frames) for c in self.cameras),
             tuple(tuple(level[i] for i in frames) for level in self.pictures),
             tuple(tuple(level[i] for i in frames) for level in self.keeps),
+            tuple(self.blur_px[i] for i in frames),
         )
 
     def to(self, device: torch.device | str) -> "PhotoSet":
@@ -94,6 +102,7 @@ class PhotoSet:
             tuple(c.to(device) for c in self.cameras),
             tuple(tuple(p.to(device) for p in level) for level in self.pictures),
             tuple(tuple(k if k is None else k.to(device) for k in level) for level in self.keeps),
+            self.blur_px,
         )
 
 

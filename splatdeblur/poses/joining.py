@@ -99,18 +99,6 @@ def neighbour_pairs(names: list[str], placed: set[str], counts: dict[tuple[str, 
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
 
-def likely_pairs(names: list[str], counts: dict[tuple[str, str], int], most: int = 12) -> Pairs:
-    """For every photo: pairs with the `most` photos that match it best and with the next ones in order."""
-    order = {name: index for index, name in enumerate(names)}
-    both_ways = counts | {(b, a): n for (a, b), n in counts.items()}
-    partners: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
-    for (a, b), count in both_ways.items():
-        partners[a].append((-count, b))
-    found = {tuple(sorted((a, b), key=order.__getitem__)) for a in names for _, b in sorted(partners[a])[:most]}
-    found |= {(a, b) for step in (1, 2) for a, b in zip(names, names[step:], strict=False)}
-    return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
-
-
 def _brought_into_world_of(placed: dict[str, pycolmap.Image], model: pycolmap.Reconstruction) -> bool:
     """Moves the model by the similarity that fits its images to the placed ones; False if there is none."""
     common = [i for i in model.images.values() if i.has_pose and i.name in placed]

@@ -27,9 +27,10 @@ from .bench import (
     pairs_to_match,
     quiet_colmap,
 )
-from .joining import join, likely_pairs, matches_between
+from .joining import join, matches_between
 from .lenses import largest_shift_px
 from .reconstruction import Posed, posed_from_colmap
+from .shortlist import coarse_matches, likely_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ MIN_PHOTOS_FOR_LENS = 10
 NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
 MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
+LIKELY_PARTNERS = 25  # of a photo among many
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
 
 
@@ -227,13 +229,17 @@ def _database(bench: Bench, features: Features) -> Path:
     return bench.scratch / f"features-{abs(hash(features))}.db"
 
 
-def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None) -> Pairs:
-    """Pairs to compare: the usual ones, but where slow features meet many photos only the likely ones."""
+def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path) -> Pairs:
+    """Pairs to compare, given the database with their features: of many photos only the likely ones."""
     names = [frame.name for frame in bench.capture.frames]
     is_slow = attempt.features.is_guided and len(names) > MAX_PHOTOS_GUIDED
-    if best is None or not is_slow:
-        return pairs_to_match(bench.capture)
-    return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+    if best is not None and is_slow:
+        return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+    pairs = pairs_to_match(bench.capture)
+    if len(pairs) <= len(names) * LIKELY_PARTNERS:
+        return pairs
+    likely = set(likely_pairs(names, coarse_matches(database), LIKELY_PARTNERS))
+    return [pair for pair in pairs if pair in likely]
 
 
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:
@@ -256,7 +262,7 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         names = [frame.name for frame in bench.capture.frames]
         known = lenses_from(best.model, bench.capture) if knows_lens else {}
         bench.extract(partial, attempt.features, names, [known.get(name) for name in names], report)
-        bench.match(partial, attempt.features, _pairs(bench, attempt, best), report)
+        bench.match(partial, attempt.features, _pairs(bench, attempt, best, partial), report)
         partial.rename(database)
     options = mapping_options(attempt.mapping, bench.seed)
     if knows_lens:
