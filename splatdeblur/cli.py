@@ -217,8 +217,6 @@ def view(
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
-    for note in capture.notes:
-        console.print(note)
     console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
 
 

@@ -23,24 +23,26 @@ def shapes(height: int, width: int, seed: int) -> torch.Tensor:
 
 def streaked(picture: torch.Tensor, length_px: float, direction_deg: float) -> torch.Tensor:
     """The picture moved evenly along a straight line."""
+    y, x = _frequencies(picture)
     angle = np.deg2rad(direction_deg)
-    shift = np.array([np.cos(angle), np.sin(angle)]) * length_px
-    return _mean_of(picture, (np.arange(64) + 0.5)[:, None] / 64 * shift - shift / 2)
+    return _filtered(picture, torch.sinc((x * np.cos(angle) + y * np.sin(angle)) * length_px))
 
 
 def defocused(picture: torch.Tensor, diameter_px: float) -> torch.Tensor:
     """The picture through an even round aperture."""
-    k = np.arange(160) + 0.5
-    radius, angle = diameter_px / 2 * np.sqrt(k / 160), k * np.pi * (3 - 5**0.5)
-    return _mean_of(picture, np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1))
+    y, x = _frequencies(picture)
+    z = (torch.pi * diameter_px * torch.hypot(x, y)).clamp(min=1e-4)
+    return _filtered(picture, 2 * torch.special.bessel_j1(z) / z)
 
 
-def _mean_of(picture: torch.Tensor, shifts: np.ndarray) -> torch.Tensor:
-    """Mean of copies shifted by (x, y) px, edges wrapped, and a little noise of 8 bit."""
+def _frequencies(picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """y and x in cycles per px."""
+    return torch.fft.fftfreq(picture.shape[0])[:, None], torch.fft.rfftfreq(picture.shape[1])[None]
+
+
+def _filtered(picture: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+    """The picture's light through an optical transfer function, edges wrapped, with a little noise, in 8 bit."""
     spectrum = torch.fft.rfft2(linear_from_srgb(picture), dim=(0, 1))
-    y = torch.fft.fftfreq(picture.shape[0])[:, None]
-    x = torch.fft.rfftfreq(picture.shape[1])[None]
-    transfer = sum(torch.exp(-2j * np.pi * (x * dx + y * dy)) for dx, dy in shifts.tolist()) / len(shifts)
     light = torch.fft.irfft2(spectrum * transfer[..., None], s=picture.shape[:2], dim=(0, 1))
     noise = 0.004 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
     return ((srgb_from_linear(light).clamp(0, 1) + noise) * 255).round().clamp(0, 255) / 255

@@ -16,6 +16,7 @@ LONGEST_SIDE_PX = 1280  # larger photos are assessed at this size
 FINEST_STRIDE_PX = 16
 COARSE_FROM_PX = 20.0  # longer blur does not fit the windows, and is looked at again at half the size
 LOWEST_CONTRAST = 0.04  # of a patch's luma; below, nothing could show blur
+FULL_CONTRAST = 0.5
 LARGEST_ERROR = 1.1  # expected, in log2(1 + px); above, the patch gives no answer
 
 
@@ -53,7 +54,7 @@ class PhotoBlur:
     """Blur of a photo as a whole: what its patches say, by confidence.
 
     Attributes:
-        kind: the likeliest; SHARP means blurred by less than 2 px.
+        kind: the likeliest; SHARP means blurred by less than about 2 px.
         strength_px: median of the patches'; NaN if textureless.
         direction_deg: the patches' common direction, as in `BlurMap`; NaN unless kind is MOTION, and meaningless
             where `agreement` is low: a camera that rolls smears in all directions.
@@ -105,8 +106,8 @@ def _assess(gray: Float[Tensor, "height width"], factor: float, stride_px: int, 
     features = measure(patches)
     found = network(features)
     is_answer = (features.contrast > LOWEST_CONTRAST) & (found.log_error < LARGEST_ERROR)
-    # The weight that the law of errors gives, 1 for the surest answers.
-    confidence = is_answer * (0.1 / found.log_error.clamp(min=0.1))
+    # The weight that the law of errors gives; and high edges tell more than shading, which is soft by itself.
+    confidence = is_answer * (0.1 / found.log_error.clamp(min=0.1)) * (features.contrast / FULL_CONTRAST).clamp(max=1)
     map = _map(found, confidence, patches.centers * factor, factor, (patches.rows, patches.columns))
     return _whole(found, confidence, map, factor)
 

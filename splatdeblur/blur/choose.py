@@ -44,12 +44,12 @@ class FrameChoice:
             best = next(i for i in self.kept if self.stretch[i] == self.stretch[frame])
             return f"{own}; frame {best} shows the same with {_px(self.strengths_px[best])}"
         if len(others) == 1:
-            return f"{own}; the only frame of its stretch"
+            return f"{own}; alone in its stretch"
         rest = self.strengths_px[others[others != frame]]
         if np.isnan(rest).all():
-            return f"{own}; the others of its stretch give no answer"
-        low, high = np.nanmin(rest), np.nanmax(rest)
-        return f"{own}; the other {len(rest)} of its stretch {low:.1f} to {high:.1f} px"
+            return f"{own}; no other gives an answer"
+        low, high = f"{np.nanmin(rest):.1f}", f"{np.nanmax(rest):.1f}"
+        return f"{own}; {len(rest)} more of {low if low == high else f'{low} to {high}'} px"
 
 
 def choose_frames(
@@ -66,7 +66,7 @@ def choose_frames(
         times_s: ascending.
         strengths_px: blur; NaN (no answer) loses against any number.
         moves: how far the picture moved since the frame before, in parts of its width; the first is ignored, NaN
-            (unknown) counts as the fastest tenth of the known ones, or as a whole stretch where none is known.
+            (unknown) counts as the fastest tenth of the known ones; where none is known, time alone counts.
 
     Raises:
         ValueError: no frames, or times that go back.
@@ -79,7 +79,7 @@ def choose_frames(
     # In units of stretches; frames last until the next one, so the last one counts as well.
     way = np.cumsum(pace)
     length = way[-1] + (pace[1:].mean() if count > 1 else 1)
-    wanted = min(max(math.ceil(length - 1e-6), min(FEWEST_FRAMES, count)), max_frames)
+    wanted = min(max(math.ceil(length - 1e-6), FEWEST_FRAMES), max_frames)
     stretch = np.unique(np.floor(way / length * wanted + 1e-6), return_inverse=True)[1]
     kept = tuple(_sharpest(strengths_px, np.flatnonzero(stretch == s)) for s in range(stretch[-1] + 1))
     travelled = np.cumsum(steps)[list(kept)]
@@ -88,7 +88,7 @@ def choose_frames(
 
 def _filled(moves: Float[NDArray, "frame"]) -> Float[NDArray, "frame"]:
     known = moves[1:][~np.isnan(moves[1:])]
-    unknown = np.quantile(known, 0.9) if len(known) else LONGEST_MOVE
+    unknown = np.quantile(known, 0.9) if len(known) else 0.0
     steps = np.where(np.isnan(moves), unknown, moves)
     steps[0] = 0
     return steps

@@ -74,10 +74,10 @@ def load_network() -> Network:
 
 def network_from_plain(content: dict) -> Network:
     """A network of its JSON form."""
-    tensor = lambda values: torch.tensor(values, dtype=torch.float32)  # noqa: E731
+    columns = (content["mean"], content["deviation"])
+    layers = content["layers"]
     return Network(
-        tensor(content["mean"]),
-        tensor(content["deviation"]),
-        tuple(tensor(layer["weight"]) for layer in content["layers"]),
-        tuple(tensor(layer["bias"]) for layer in content["layers"]),
+        *(torch.tensor(column, dtype=torch.float32) for column in columns),
+        tuple(torch.tensor(layer["weight"], dtype=torch.float32) for layer in layers),
+        tuple(torch.tensor(layer["bias"], dtype=torch.float32) for layer in layers),
     )

@@ -123,7 +123,7 @@ def _require_own_images(run: Run, listing: Listing) -> None:
 
 @contextmanager
 def _draft(run: Run) -> Iterator[Run]:
-    """A run whose `images/` and `masks/` become those of `run` at the end; on failure it vanishes, and they stay."""
+    """A run whose files become those of `run` at the end; on failure it vanishes, and what was there stays."""
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         draft = Run(Path(tempfile.mkdtemp(dir=run.folder, prefix=".prepare.")))
@@ -140,5 +140,8 @@ def _draft(run: Run) -> Iterator[Run]:
                 shutil.rmtree(place)
             if made.exists():
                 made.rename(place)
+        run.contact_sheet.unlink(missing_ok=True)  # of another input
+        if draft.contact_sheet.exists():
+            draft.contact_sheet.rename(run.contact_sheet)
     finally:
         shutil.rmtree(draft.folder, ignore_errors=True)

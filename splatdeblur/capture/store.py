@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..blur import FrameSurvey
 from ..errors import CaptureError
 from ..run import Run
 from .capture import Capture, Frame
@@ -26,6 +27,7 @@ from .video import read_video
 
 MIN_PHOTOS = 3
 MAX_NOTES = 20  # of one kind; more help nobody
+MOST_MOVE = 0.5  # of the picture's width between neighbours that are to be matched
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class PrepareConfig:
 
     Attributes:
         max_size: longer photos are reduced to this many px; poses are found at this size.
-        max_frames: at most so many frames of a video, evenly spaced in time.
+        max_frames: at most so many frames of a video, the sharpest of as many stretches of movement.
         max_photos: at most so many photos of a folder, evenly spaced in their order.
     """
 
@@ -161,7 +163,7 @@ def _dated(frames: list[Frame], dates: list[float | None]) -> list[Frame]:
 
 
 def store_video(input: Path, draft: Run, limits: PrepareConfig, report: Progress) -> Capture:
-    """Frames of a video.
+    """The sharpest frames of a video, one for each stretch of movement, and a page that shows the choice.
 
     Raises:
         CaptureError: it cannot be decoded, or holds fewer than 3 frames.
@@ -169,8 +171,10 @@ def store_video(input: Path, draft: Run, limits: PrepareConfig, report: Progress
     frames: list[Frame] = []
     notes: list[str] = []
     size = (0, 0)
-    for fraction, shot in read_video(input, max_frames=limits.max_frames, notes=notes):
-        report(fraction, f"frame {len(frames) + 1}")
+    choice = _choose(input, draft, limits, notes, report)
+    # The frames are decoded twice, since all of them in memory would be too much.
+    for fraction, shot in read_video(input, max_frames=limits.max_frames, notes=[], wanted=set(choice)):
+        report(0.7 + 0.3 * fraction, f"frame {len(frames) + 1}")
         image = shot.image
         if not frames:
             size = reduced_size(*image.size, limits.max_size)
@@ -185,3 +189,19 @@ def store_video(input: Path, draft: Run, limits: PrepareConfig, report: Progress
     require_enough(len(frames), input, dict.fromkeys(notes, "as far as it could be decoded"))
     report(1.0, f"{len(frames)} frames")
     return Capture(tuple(frames), *size, skipped={}, is_video=True, notes=tuple(notes))
+
+
+def _choose(input: Path, draft: Run, limits: PrepareConfig, notes: list[str], report: Progress) -> tuple[int, ...]:
+    """Numbers of the frames to keep; writes the contact sheet."""
+    survey = FrameSurvey()
+    for fraction, shot in read_video(input, max_frames=limits.max_frames, notes=notes):
+        report(0.7 * fraction, f"looking at frame {len(survey.times_s) + 1}")
+        survey.add(shot.time_s, shot.image)
+    choice = survey.choose(limits.max_frames)
+    survey.contact_sheet(choice).save(draft.contact_sheet, "JPEG", quality=88)
+    if choice.longest_gap > MOST_MOVE:
+        notes.append(
+            f"between two frames that are kept the picture moves by {choice.longest_gap:.0%} of its width: too little "
+            "overlap to place them surely; move more slowly, or keep more with --set prepare.max_frames=N"
+        )
+    return choice.kept

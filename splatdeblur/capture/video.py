@@ -1,7 +1,7 @@
-"""A video in; evenly spaced upright sRGB frames with their times out. Sound and cover pictures are left alone."""
+"""A video in; upright sRGB frames with their times out. Sound and cover pictures are left alone."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     import av
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".mts"})
+CANDIDATES = 8  # frames that are looked at for each that may be kept
 HD_HEIGHT_PX = 720  # from here on, players take BT.709 for granted where a file is silent
 UNSPECIFIED = 2  # in the code points of ITU-T H.273
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """One kept frame.
+    """One frame.
 
     Attributes:
         time_s: when it is shown, in seconds since the first frame, by the file's own clock.
@@ -36,16 +37,20 @@ class VideoFrame:
 
 
 def frame_interval_s(duration_s: float, max_frames: int) -> float:
-    """Seconds between kept frames: two a second, more in a short video, fewer where that makes too many."""
+    """Seconds for each kept frame: two a second, more in a short video, fewer where that makes too many."""
     return max(min(0.5, duration_s / min(20, max_frames)), duration_s / max_frames)
 
 
-def read_video(path: Path, *, max_frames: int, notes: list[str]) -> Iterator[tuple[float, VideoFrame]]:
-    """Yields (progress in [0, 1], frame), at most `max_frames`, at most one in each of as many equal stretches.
+def read_video(
+    path: Path, *, max_frames: int, notes: list[str], wanted: Container[int] | None = None
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Yields (progress in [0, 1], frame), at most one in each of `max_frames` times `CANDIDATES` equal stretches.
 
     A file that is cut off or damaged gives the frames that can be decoded.
 
     Args:
+        max_frames: how many of them are to be kept in the end.
+        wanted: numbers of the frames to yield, counted from 0 as they come without this; the others cost little.
         notes: gets a sentence for what was lost, and for colours that were changed.
 
     Raises:
@@ -67,16 +72,17 @@ def read_video(path: Path, *, max_frames: int, notes: list[str]) -> Iterator[tup
                 )
             stream.thread_type = "AUTO"
             duration = _duration_s(container, stream)
-            interval, due_s, count = frame_interval_s(duration, max_frames), 0.0, 0
+            interval, due_s, count = frame_interval_s(duration, max_frames) / CANDIDATES, 0.0, 0
             for time_s, frame, next_s in _with_next_time(_decoded(path, container, stream, duration, notes)):
                 if time_s < due_s - 1e-6:
                     continue
-                if count == max_frames:
+                if count == max_frames * CANDIDATES:
                     break
                 if not count:
                     notes += _note_on_colors(frame)
-                image = Image.fromarray(_upright(_srgb(frame), _display_matrix(frame)))
-                yield min(1.0, time_s / duration), VideoFrame(time_s, next_s and next_s - time_s, image)
+                if wanted is None or count in wanted:
+                    image = Image.fromarray(_upright(_srgb(frame), _display_matrix(frame)))
+                    yield min(1.0, time_s / duration), VideoFrame(time_s, next_s and next_s - time_s, image)
                 count += 1
                 # The next stretch, not the last kept frame's time plus one: rounding and gaps do not add up.
                 due_s = (int(time_s / interval + 1e-6) + 1) * interval

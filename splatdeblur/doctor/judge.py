@@ -166,11 +166,11 @@ def _of_overlap(seen: Look) -> Iterator[Finding]:
     if not others:
         yield Finding("fine", f"{typical}; all {len(frames)} hang together")
     else:
-        gaps = [f"{frames[i].name} and {frames[i + 1].name}" for i, n in enumerate(neighbours) if n < LINK]
+        apart = [frames[i].name for i in sorted(i for group in others for i in group)]
         yield Finding(
             "trouble" if len(main) < 0.5 * len(frames) else "doubt",
-            f"{typical}; only {len(main)} of {len(frames)} hang together"
-            + (f"; the chain breaks between {', '.join(gaps[:4])}{', ...' if len(gaps) > 4 else ''}" if gaps else ""),
+            f"{typical}; only {len(main)} of {len(frames)} hang together, "
+            f"apart from them stand {', '.join(apart[:6])}{', ...' if len(apart) > 6 else ''}",
             "a photo gets its pose from features that it shares with others; slower rungs may still place some",
             "neighbouring photos should share more than half of what they show: take smaller steps, "
             "and do not turn faster than you walk",

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pycolmap
@@ -23,9 +23,9 @@ from ..run import Run
 LOOK_PX = 640  # of the copies that are looked at: blur that does not show there does not matter to poses
 MAX_BLUR_LOOKS = 40  # photos whose blur is assessed, evenly spaced
 FEATURES = Features(max_photo_px=LOOK_PX, max_count=2000)
-REACH = 2  # each photo is compared with so many after it, and one in STRIDE with all of these: loops close
-STRIDE = 10
-LINK = 25  # matches of one geometry; with fewer, COLMAP's own settings place no photo
+MAX_ALL_PAIRS = 40  # photos; of more, each is compared with REACH after it, and one in STRIDE with all of these
+REACH, STRIDE = 4, 8
+LINK = 15  # matches of one geometry that connect two photos; it is what the second rung for poses asks for
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ def look(input: Path, on_progress: Progress | None = None) -> Look:
 
 
 def _pairs(count: int) -> Iterator[tuple[int, int]]:
+    if count <= MAX_ALL_PAIRS:
+        yield from combinations(range(count), 2)
+        return
     far = range(0, count, STRIDE)
     pairs = {(i, j) for i in range(count) for j in range(i + 1, min(i + REACH + 1, count))}
     yield from sorted(pairs | {(i, j) for i in far for j in far if i < j})

@@ -26,7 +26,7 @@ def test_a_stretch_that_is_all_blurred_keeps_its_least_blurred():
     choice = choose_frames(times, strengths, moves, max_frames=100)
     inside = [frame for frame in choice.kept if 50 <= frame < 70]
     assert len(inside) == 4 and 57 in inside
-    assert "25.0 px; the other 4 of its stretch 30.0 to 30.0 px" in choice.reason(57)
+    assert choice.reason(57) == "25.0 px; 4 more of 30.0 px"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -88,7 +88,7 @@ def test_unknown_movement_counts_as_fast():
     choice = choose_frames(times, np.ones(150), moves, max_frames=150)
     assert sum(60 <= f < 80 for f in choice.kept) == 20
     alone = choose_frames(times, np.ones(150), np.full(150, np.nan), max_frames=150)
-    assert len(alone.kept) == 150
+    assert alone.kept == tuple(range(0, 150, 5))
 
 
 @pytest.mark.parametrize("times", [np.zeros(0), np.array([1.0, 0.0])], ids=["none", "backwards"])

@@ -60,10 +60,10 @@ def test_plain_walls_are_trouble():
     assert "25 of 30 photos show hardly any texture" in findings(plain)["trouble"]
 
 
-def test_a_chain_that_breaks_is_named_where_it_does():
+def test_photos_that_do_not_hang_together_with_the_rest_are_named():
     links = {**chain(), (9, 10): 3}
     found = findings(replace(GOOD, links=links))
-    assert "only 20 of 30 hang together" in found["doubt"] and "between 9.jpg and 10.jpg" in found["doubt"]
+    assert "only 20 of 30 hang together" in found["doubt"] and "stand 0.jpg, 1.jpg, 2.jpg" in found["doubt"]
     assert "20" not in findings(replace(GOOD, links={**links, (0, 20): 50})).get("doubt", "")  # a loop closes it
     assert "hang together" in findings(replace(GOOD, links=chain(10)))["trouble"]
 

@@ -47,27 +47,26 @@ def novel_views(trainer: Trainer, shots) -> torch.Tensor:
         return trainer.rasterizer.render(scene, cameras_of(shots, shots.test_viewmats), options=RenderOptions()).rgb
 
 
-def test_something_that_moves_is_no_part_of_the_scene_where_masks_cover_it(shots):
+def test_something_that_moves_leaves_no_trace_where_masks_cover_it(shots):
     clean = torch.as_tensor(shots.photos).float()
     painted, masks = clean.clone(), torch.ones(clean.shape[:3], dtype=torch.bool)
     for index in range(len(clean)):  # it crosses the picture, where the scene is
         left, top = 6 + 5 * index, 14 + 2 * (index % 3)
         painted[index, top : top + 14, left : left + 14] = MAGENTA
         masks[index, top : top + 14, left : left + 14] = False
-    truth = torch.as_tensor(shots.test).float()
-    errors = {}
-    cases = ("clean", clean, None), ("painted", painted, None), ("masked", painted, tuple(masks))
-    for name, pictures, keeps in cases:
+
+    def trained(pictures, keeps=None) -> torch.Tensor:
         trainer = make_trainer(shots, cameras_of(shots, shots.viewmats), pictures, keeps)
         for _ in trainer.run():
             pass
-        views = novel_views(trainer, shots)
-        is_magenta = (views[..., [0, 2]].mean(-1) - views[..., 1]) > 0.35
-        errors[name] = (views - truth).square().mean().item(), is_magenta.float().mean().item()
-    print(errors)
-    assert errors["painted"][1] > 0.01  # or the test would show nothing
-    assert errors["masked"][1] <= errors["clean"][1] + 0.001
-    assert errors["masked"][0] < 0.5 * (errors["clean"][0] + errors["painted"][0])
+        return novel_views(trainer, shots)
+
+    truth = torch.as_tensor(shots.test).float()
+    floating, covered = trained(painted), trained(painted, tuple(masks))
+    is_magenta = (floating[..., [0, 2]].mean(-1) - floating[..., 1]) > 0.35
+    assert is_magenta.float().mean() > 0.02  # or the test would show nothing
+    assert torch.equal(covered, trained(clean, tuple(masks)))
+    assert (covered - truth).square().mean() < 0.7 * (floating - truth).square().mean()
 
 
 def test_portrait_and_landscape_train_together_as_well_as_alike(shots, tmp_path):

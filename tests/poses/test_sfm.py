@@ -56,6 +56,14 @@ def test_cameras_of_a_textured_corner_are_found_where_they_were(corner, tmp_path
         assert photo.size == (again.cameras.width, again.cameras.height)
 
 
+def test_three_photos_are_enough_if_they_match(corner, tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in (3, 4, 5):
+        shutil.copy(corner / f"{index}.png", tmp_path / "in")
+    run = Run(tmp_path / "run")
+    assert find_poses(run, prepare(tmp_path / "in", run)).names == ("3.png", "4.png", "5.png")
+
+
 def test_photos_of_different_places_are_an_error_that_says_what_was_tried(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
