@@ -206,6 +206,7 @@ def test_hdr_and_wide_gamut_heic_become_srgb(tmp_path):
     image = pillow_heif.from_bytes("RGB;16", (64, 64), grey.tobytes())
     image.save(tmp_path / "a.heic", quality=100, color_primaries=9, transfer_characteristics=18)
     assert np.asarray(read_photo(tmp_path / "a.heic")).min() >= 250
+    assert "HDR (HLG)" in read_header(tmp_path / "a.heic").note
     image.save(tmp_path / "b.heic", quality=100)
     assert abs(np.asarray(read_photo(tmp_path / "b.heic")).astype(int) - 191).max() <= 3
 
