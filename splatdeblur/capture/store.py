@@ -139,9 +139,7 @@ def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfi
     )
 
 
-def _notes(
-    frames: list[Frame], listed: int, limits: PrepareConfig, remarks: dict[str, list[str]]
-) -> Iterator[str]:
+def _notes(frames: list[Frame], listed: int, limits: PrepareConfig, remarks: dict[str, list[str]]) -> Iterator[str]:
     """What there is to tell of photos as a whole; `remarks` are those on single ones, with their names."""
     if listed > limits.max_photos:
         yield (

@@ -50,8 +50,12 @@ def write_tiff16(path: Path, values: np.ndarray, icc: bytes | None = None) -> Pa
 
 def icc_profile(gamma: float | None, primaries: np.ndarray | None = None) -> bytes:
     """A matrix profile with one gamma (None: linear) and sRGB's primaries, or others: columns are XYZ at D50."""
-    matrix = primaries if primaries is not None else np.array(
-        [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    matrix = (
+        primaries
+        if primaries is not None
+        else np.array(
+            [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+        )
     )
 
     def xyz(column: np.ndarray) -> bytes:
