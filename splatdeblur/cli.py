@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,23 +18,29 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from . import __version__, pipeline
+from . import __version__, pipeline, renders, showing
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
 from .doctor import examine
 from .errors import SplatDeblurError
+from .export import FORMATS
+from .export import export as export_run
 from .optimize import TrainEvent
-from .result import Result, load_result
+from .renders import RenderSettings
+from .result import Result
 from .run import Run
+from .view.frames import PictureFormat
 
 # File names are no markup, and paths stay whole when the output is a file: `[red].jpg` is printed as it is called.
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="photos, a video, or a folder with known poses")]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run folder")]
+RunOrScene = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run, or a .ply, .spz, .splat or .sog file")]
 Out = Annotated[Path, tyro.conf.arg(help="where to write")]
 Preset = Annotated[str, tyro.conf.arg(help="named settings, or a YAML file of one's own")]
 Downscale = Annotated[float, tyro.conf.arg(help="train on photos reduced by this factor; 0 chooses")]
+RenderDownscale = Annotated[float, tyro.conf.arg(help="photos' own size divided by this; 0: as trained")]
 Steps = Annotated[int | None, tyro.conf.arg(help="training steps; the preset says how many otherwise")]
 Seed = Annotated[int, tyro.conf.arg(help="of every random choice")]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu or cuda")]
@@ -154,23 +161,57 @@ def evaluate(
 
 
 def render(
-    run: RunFolder, *, out: Out, device: Device = "auto",
-    cameras: Annotated[Path | None, tyro.conf.arg(help="a transforms.json")] = None,
-    path: Annotated[str | None, tyro.conf.arg(help="inputs, through or orbit")] = None,
+    run: RunOrScene, *,
+    out: Annotated[Path, tyro.conf.arg(help="a folder, or NAME.mp4 for a video")], device: Device = "auto",
+    cameras: Annotated[Path | None, tyro.conf.arg(help="a transforms.json or COLMAP model")] = None,
+    path: Annotated[str | None, tyro.conf.arg(help="inputs, through, orbit or spiral")] = None,
+    frames: Annotated[int, tyro.conf.arg(help="views along the path; 0 chooses")] = 0,
+    format: Annotated[PictureFormat, tyro.conf.arg(help="png16: 16 bits; exr: linear light")] = "png",
+    depth: Annotated[bool, tyro.conf.arg(help="depth as 16-bit and coloured pictures, too")] = False,
+    shutter: Annotated[float, tyro.conf.arg(help="0: sharp; 1: photos blurred as learned; 2: twice as long")] = 0.0,
+    downscale: RenderDownscale = 0.0,
+    fps: Annotated[float, tyro.conf.arg(help="frames per second of a video")] = 30.0,
+    quality: Annotated[float, tyro.conf.arg(help="of a video, 0 to 100")] = 75.0,
 ):  # fmt: skip
-    """Sharp pictures of a trained scene."""
-    result = load_result(Run(run), device)
-    names, views = result.views(cameras, path)
+    """Pictures or a video of a trained scene, or of a scene file; goes on where it was interrupted."""
+    settings = RenderSettings(cameras, path, frames, format, depth, shutter, downscale, fps, quality)
     with _bar() as (show, _):
-        result.render(names, views, out, lambda fraction, message: show(fraction, message))
+        drawn, views = renders.render(run, out, settings, device, show)
+    kept = f", {len(views) - drawn} of them from before" if drawn < len(views) else ""
     size = f"of {views.width}x{views.height}" if views.sizes is None else "of the photos' sizes"
-    console.print(f"{len(names)} pictures {size}: {out}")
+    console.print(f"{len(views)} pictures {size}{kept}: {out}")
 
 
-def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] = "ply", out: Out):
-    """A trained scene as a file for other programs."""
-    pipeline.export(Run(run), format, out)
-    console.print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+def export(
+    run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help=", ".join(FORMATS))] = "ply", out: Out,
+    downscale: RenderDownscale = 0.0, device: Device = "auto",
+):  # fmt: skip
+    """A trained scene, or its sharp photos and cameras, as files for other programs."""
+    with _bar() as (show, _):
+        written = export_run(Run(run), format, out, downscale, device, show)
+    for path in written:
+        console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path.is_file() else str(path))
+
+
+def view(
+    run: RunFolder, *, device: Device = "auto",
+    host: Annotated[str, tyro.conf.arg(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    port: Annotated[int, tyro.conf.arg(help="0: any that is free")] = 8080,
+    page: Annotated[Path | None, tyro.conf.arg(help="write this HTML file, to share, instead of serving")] = None,
+):  # fmt: skip
+    """A run in the browser, during training and after."""
+    if page is not None:
+        showing.write_page(Run(run), page)
+        console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB): one colour for each Gaussian, as seen from where")
+        console.print("it opens; opened as a file it is drawn in the order that is right from there")
+        return
+    viewer = showing.open_viewer(Run(run), device, host, port)
+    console.print(showing.invitation(viewer.host, viewer.port))
+    signal.signal(signal.SIGTERM, lambda number, frame: viewer.stop())
+    try:
+        viewer.follow()
+    except KeyboardInterrupt:
+        viewer.stop()
 
 
 def _tell_capture(capture: Capture) -> None:
@@ -186,7 +227,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export)}
+COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export, view)}
 
 
 def main() -> None:

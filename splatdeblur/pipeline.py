@@ -18,9 +18,10 @@ from torch import Tensor
 from . import capture, poses
 from .blur import assess_blur
 from .capture import Capture
+from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
-from .errors import ConfigError, FormatError, PoseError
+from .errors import CaptureError, ConfigError, FormatError, PoseError
 from .evaluate import Scores
 from .exposure import Static
 from .geometry import Cameras
@@ -38,6 +39,7 @@ EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
 BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
 MIN_SIDE_PX = 16  # SSIM's window has 11
+MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
@@ -66,14 +68,16 @@ def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstructio
 def make_trainer(run: Run, config: Config) -> Trainer:
     """A trainer at its first step, from the photos and poses of a run."""
     reconstruction = load_reconstruction(run)
+    chosen = _chosen(reconstruction.names, Choices.load(run.choices))
+    names = tuple(reconstruction.names[i] for i in chosen)
     downscale = downscale_of(run, config)
-    pictures = [read_photo(photo_path(run, name), downscale) for name in reconstruction.names]
-    masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in reconstruction.names)
-    full = reconstruction.cameras.to(dtype=torch.float32)
+    pictures = [read_photo(photo_path(run, name), downscale) for name in names]
+    masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in names)
+    full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
     photos = PhotoSet.build(
-        reconstruction.names, cameras, pictures, config.train.resolution.levels, masks, _blur_px(pictures, config.train)
+        names, cameras, pictures, config.train.resolution.levels, masks, _blur_px(pictures, config.train)
     )
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
@@ -82,6 +86,17 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
     return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
+
+
+def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
+    """Indices of the photos to train on."""
+    chosen = [i for i, name in enumerate(names) if choices.use(name) == Use.TRAIN]
+    if len(chosen) < MIN_PHOTOS:
+        raise CaptureError(
+            f"photos.json leaves {len(chosen)} of {len(names)} photos for training; need at least {MIN_PHOTOS}: "
+            "take some out of its lists"
+        )
+    return chosen
 
 
 def _blur_px(pictures: list[Tensor], settings: TrainConfig) -> tuple[float, ...] | None:
@@ -188,6 +203,10 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     if not run.checkpoint.exists():
         return
     old = checkpoints.load(run.checkpoint)
+    left_out = set(old.names) - set(trainer.photos.names) - Choices.load(run.choices).test
+    if left_out:
+        logger.info("going on without %s", ", ".join(sorted(left_out)))
+        old = old.without(left_out)
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names
@@ -215,18 +234,3 @@ def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str,
     """Scores against a reference folder: `scores.json` and `evaluation/`."""
     result = load_result(run, device)
     return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)
-
-
-def export(run: Run, format: str, out: Path) -> None:
-    """Writes the scene as a file for other programs.
-
-    Raises:
-        ConfigError: no such format.
-    """
-    from .scene import ply
-
-    if format != "ply":
-        raise ConfigError(f'no export format "{format}"; there is ply')
-    if not out.name:
-        raise FormatError("--out needs a file name")
-    ply.write(checkpoints.load(run.require(run.checkpoint, "train")).scene(), out)

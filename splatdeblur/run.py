@@ -33,6 +33,10 @@ class Run:
         return self.folder / "contact_sheet.jpg"
 
     @property
+    def choices(self) -> Path:
+        return self.folder / "photos.json"
+
+    @property
     def poses(self) -> Path:
         return self.folder / "poses"
 

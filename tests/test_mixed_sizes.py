@@ -9,9 +9,10 @@ import synthetic
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
-from splatdeblur import pipeline
+from splatdeblur import pipeline, renders
 from splatdeblur.config import Config
 from splatdeblur.errors import FormatError
+from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
 
 SIZE, UPRIGHT = (96, 64), (44, 64)
@@ -65,10 +66,12 @@ def test_every_photo_keeps_its_camera_to_the_end(result):
 
 
 def test_pictures_of_the_inputs_have_the_inputs_sizes(result, tmp_path):
-    names, views = result.views(None, None)
-    result.render(names, views, tmp_path, silent)
-    assert [Image.open(tmp_path / f"{name}.png").size for name in names] == sizes_of()
-    _, orbit = result.views(None, "orbit")
+    for downscale, factor in ((0.0, 1), (2.0, 2)):
+        out = tmp_path / str(factor)
+        _, views = renders.render(result.run.folder, out, RenderSettings(downscale=downscale), "cpu", silent)
+        sizes = [(w // factor, h // factor) for w, h in sizes_of()]
+        assert [Image.open(path).size for path in sorted(out.glob("*.png"))] == sizes == list(views.own_sizes)
+    _, orbit = renders.render(result.run.folder, tmp_path / "o", RenderSettings(path="orbit", frames=2), "cpu", silent)
     assert orbit.sizes is None
 
 

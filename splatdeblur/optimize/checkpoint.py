@@ -1,6 +1,8 @@
 """One file that holds a training: scene, exposures, optimizers, density control, random state, settings."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from .trainer import TrainConfig, Trainer
 
 VERSION = 1
 PARAMETERS = ("means", "quats", "scales", "opacities", "sh0", "shN")
+
+PER_PHOTO_OPTIMIZERS = {"motion", "pose", "times", "tone"}
+PER_PHOTO_ROWS = {"motion.poses", "motion.units"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,40 @@ class Checkpoint:
     @property
     def step(self) -> int:
         return self.state["step"]
+
+    def without(self, names: Collection[str]) -> "Checkpoint":
+        """The same training with some photos forgotten: their paths and brightness, not what the scene has of them.
+
+        To wear that off, at least half of the schedule is left to go: a training that is further goes back to there.
+        """
+        kept = [i for i, name in enumerate(self.names) if name not in names]
+        new_index = {str(old): str(new) for new, old in enumerate(kept)}
+        old, train = self.state, self.settings["train"]
+        exposure = {}
+        for key, value in old["exposure"].items():
+            part, _, last = key.rpartition(".")
+            if key in PER_PHOTO_ROWS:
+                exposure[key] = value[kept]
+            elif not last.isdecimal():
+                exposure[key] = value
+            elif last in new_index:
+                exposure[f"{part}.{new_index[last]}"] = value
+        optimizers = dict(old["optimizers"])
+        for group in PER_PHOTO_OPTIMIZERS & optimizers.keys():
+            before = optimizers[group]
+            moments = {new: before["state"][i] for new, i in enumerate(kept) if i in before["state"]}
+            groups = [{**g, "params": list(range(len(kept)))} for g in before["param_groups"]]
+            optimizers[group] = {"state": moments, "param_groups": groups}
+        half_time = train["time_limit"] / 2 or inf
+        state = {
+            **old,
+            "step": min(old["step"], train["steps"] // 2), "seconds": min(old["seconds"], half_time),
+            "losses": [inf, inf],
+            "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],
+            "subframes": [old["subframes"][i] for i in kept],
+            "names": [self.names[i] for i in kept], "exposure": exposure, "optimizers": optimizers,
+        }  # fmt: skip
+        return replace(self, names=tuple(state["names"]), cameras=self.cameras.at(kept), state=state)
 
     def scene(self) -> Gaussians:
         """The Gaussians, on the CPU."""

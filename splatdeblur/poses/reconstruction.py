@@ -102,6 +102,11 @@ def viewmats_from_opengl(world_from_camera: Float[Tensor, "camera 4 4"]) -> Floa
     return inverse(world_from_camera @ opengl_from_opencv)
 
 
+def opengl_from_viewmats(viewmats: Float[Tensor, "camera 4 4"]) -> Float[Tensor, "camera 4 4"]:
+    """Camera-to-world matrices with OpenGL axes; the inverse of `viewmats_from_opengl`."""
+    return inverse(viewmats) @ torch.diag(viewmats.new_tensor([1.0, -1.0, -1.0, 1.0]))
+
+
 def posed_from_colmap(model: pycolmap.Reconstruction) -> Posed:
     """The registered images of a COLMAP model, sorted by name, and its points."""
     images = sorted((i for i in model.images.values() if i.has_pose), key=lambda i: i.name)

@@ -1,0 +1,126 @@
+"""A run as the viewer shows it, while it trains and after."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .capture.pixels import read_photo, reduced_size
+from .config import Config
+from .errors import BackendError, FormatError
+from .exposure import Exposure, Shutter, Static, Tone
+from .optimize import initial_scene
+from .optimize.initial import focus_point
+from .pipeline import downscale_of
+from .poses import Reconstruction
+from .poses.reconstruction import load_reconstruction, photo_path
+from .render import RenderOptions, best_available
+from .result import load_result
+from .run import Run
+from .view import Stage
+from .view.origin import is_loopback
+
+SPARSE_SCENE = 500  # Gaussians at random where there are no sparse points
+
+
+def files_shown(run: Run) -> tuple[Path, ...]:
+    """The files from which `stage` is made; when one changes, there is something new to show."""
+    return run.checkpoint, run.poses / "poses.json"
+
+
+def stage(run: Run, device: str = "auto") -> Stage:
+    """The scene as trained so far; the sparse points before training has saved anything.
+
+    Raises:
+        FormatError: the folder is no run, has no poses yet, or a file is damaged or of another version.
+        PoseError: its poses are damaged.
+    """
+    if not run.folder.is_dir():
+        raise FormatError(f"there is no folder {run.folder}; give the folder that `splatdeblur reconstruct` wrote")
+    reconstruction = load_reconstruction(run)
+    if run.checkpoint.exists():
+        return _trained(run, device, reconstruction)
+    return _untrained(run, device, reconstruction)
+
+
+def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
+    result = load_result(run, device)
+    photos = result.photos().cameras
+    unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
+    lenses = reconstruction.cameras.to(dtype=torch.float32).resized(photos.width, photos.height)
+    return Stage(
+        names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),
+        rasterizer=result.rasterizer, options=result.options, target=focus_point(photos),
+        read_photo=lambda name: read_photo(photo_path(run, name), result.config.downscale),
+        step=result.step,
+        other_names=tuple(reconstruction.names[i] for i in unused), other_cameras=lenses.at(unused),
+    )  # fmt: skip
+
+
+def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
+    rasterizer = best_available(device)
+    downscale = downscale_of(run, Config())
+    full = reconstruction.cameras.to(dtype=torch.float32)
+    cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    generator = torch.Generator().manual_seed(0)
+    exposure = Exposure(
+        cameras.viewmats, torch.ones(len(cameras)), motion=Static(), shutter=Shutter(), tone=Tone(False, False),
+        generator=generator,
+    )  # fmt: skip
+    points = reconstruction.points.float()
+    count = len(points) if len(points) > 1 else SPARSE_SCENE
+    scene = initial_scene(
+        cameras, points, reconstruction.colors.float(), count=count, sh_degree=0, generator=generator
+    )
+    return Stage(
+        names=reconstruction.names, cameras=cameras, scene=scene.to(rasterizer.device).detached(),
+        exposure=exposure.to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
+        target=focus_point(cameras), read_photo=lambda name: read_photo(photo_path(run, name), downscale), step=0,
+        other_names=(), other_cameras=cameras.at([]),
+    )  # fmt: skip
+
+
+def open_viewer(run: Run, device: str, host: str, port: int) -> "Viewer":
+    """A viewer that is being served.
+
+    Raises:
+        SplatDeblurError: the run cannot be shown, the port is taken, or the extra `view` is not installed.
+    """
+    with _needing_the_extra():
+        from .view.viewer import Snapshots, Viewer
+    snapshots = Snapshots(lambda: stage(run, device), files_shown(run))
+    return Viewer(run, snapshots, host=host, port=port)
+
+
+def write_page(run: Run, path: Path) -> None:
+    """The scene as one HTML file.
+
+    Raises:
+        SplatDeblurError: nothing has been trained, or the extra `view` is not installed.
+    """
+    run.require(run.checkpoint, "train")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise FormatError(f"--page {path}: give a name that ends in .html")
+    with _needing_the_extra():
+        from .view import page
+    page.write_page(stage(run), path)
+
+
+@contextmanager
+def _needing_the_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise BackendError(f'the viewer needs {error.name}: pip install "splatdeblur[view]"') from error
+
+
+def invitation(host: str, port: int) -> str:
+    """Where to open the viewer, and who else could."""
+    shown = f"[{host}]" if ":" in host else host
+    if is_loopback(host):
+        return f"open http://{shown}:{port} (only this machine can; --host 0.0.0.0 lets others in). Ctrl-C ends it"
+    return (
+        f"listening on {shown}:{port}: everyone who reaches this machine can open it, look, and change which photos "
+        "are used. Ctrl-C ends it"
+    )

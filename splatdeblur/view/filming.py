@@ -1,0 +1,98 @@
+"""Recording a camera path in the browser: views in, a preview, a file of cameras and a video out."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import viser
+from jaxtyping import UInt8
+
+from ..errors import SplatDeblurError
+from ..geometry import Cameras
+from .film import write_video
+from .pictures import draw
+from .recorder import Route, save_cameras
+from .stage import Stage
+
+logger = logging.getLogger(__name__)
+
+FPS, PREVIEW_FPS = 30, 12
+
+
+class Filming:
+    """The controls of one browser's camera path."""
+
+    def __init__(
+        self, gui: viser.GuiApi, folder: Path, lock: threading.Lock,
+        *, here: Callable[[], Cameras], go: Callable[[torch.Tensor], None], stage: Callable[[], Stage],
+    ) -> None:  # fmt: skip
+        """Files go to `folder`; `here` gives the view to record, `go` moves the browser's camera, `stage` is what a
+        video shows, one frame at a time under `lock`."""
+        self.route = Route()
+        self._folder, self._lock = folder, lock
+        self._here, self._go, self._stage = here, go, stage
+        self._busy = threading.Lock()
+        with gui.add_folder("Camera path", expand_by_default=False):
+            self._about = gui.add_markdown("No view recorded yet.")
+            self._seconds = gui.add_slider("seconds", 1, 60, 1, 6)
+            add, clear = gui.add_button("add this view"), gui.add_button("start over")
+            preview, save, film = (gui.add_button(label) for label in ("preview", "save", "render video"))
+        add.on_click(lambda _: self._set(self.route.with_view(self._here())))
+        clear.on_click(lambda _: self._set(Route()))
+        for button, act in ((preview, self.preview), (save, self.save), (film, self.film)):
+            button.on_click(lambda _, act=act: self._do(act))
+
+    def _set(self, route: Route) -> None:
+        self.route = route
+        self._about.content = f"{len(route)} views recorded."
+
+    def _do(self, act: Callable[[], str]) -> None:
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            self._about.content = act()
+        except SplatDeblurError as error:
+            self._about.content = str(error)
+        except OSError as error:
+            self._about.content = f"nothing was written: {error}"
+        finally:
+            self._busy.release()
+
+    def _cameras(self, fps: int) -> Cameras:
+        return self.route.cameras(self._seconds.value * fps + 1)
+
+    def preview(self) -> str:
+        """Moves the browser's camera along the path; what to say then."""
+        for viewmat in self._cameras(PREVIEW_FPS).viewmats:
+            self._go(viewmat)
+            time.sleep(1 / PREVIEW_FPS)
+        return f"{len(self.route)} views recorded."
+
+    def _file(self, suffix: str) -> Path:
+        """A name in the folder that is not taken."""
+        numbers = (f"path-{number}{suffix}" for number in range(1, 10_000))
+        return next(path for name in numbers if not (path := self._folder / name).exists())
+
+    def save(self) -> str:
+        """Writes the path as a file of cameras; what to say then."""
+        path = self._file(".json")
+        save_cameras(path, self._cameras(FPS))
+        return f"saved; `splatdeblur render {self._folder.parent} --cameras {path} --out DIR` draws it."
+
+    def film(self) -> str:
+        """Renders the path as a video; what to say then."""
+        cameras, path, stage = self._cameras(FPS), self._file(".mp4"), self._stage()
+
+        def frames() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+            for index in range(len(cameras)):
+                self._about.content = f"frame {index + 1} of {len(cameras)}"
+                with self._lock:
+                    picture = draw(stage, cameras.at(index), 0)
+                yield picture
+
+        count = write_video(path, frames(), fps=FPS)
+        return f"{count} frames of {cameras.width}x{cameras.height}: {path}"

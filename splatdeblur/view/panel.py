@@ -1,0 +1,65 @@
+"""The controls beside the picture; what they do is the session's business."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import viser
+
+from ..capture.choices import Use
+from .pictures import Exposed, Look
+
+SPLATS, EXACT = "splats (browser)", "exact (our renderer)"
+PICTURES = ("photo", "predicted photo", "sharp render", "residual x4")
+MOST_FACTOR = 30.0
+FIRST_FACTOR = 6.0
+BOX = 8.0  # reach of the crop box's sliders, in display units
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Handles of one browser's controls."""
+
+    status: viser.GuiMarkdownHandle
+    photo: viser.GuiDropdownHandle
+    use: viser.GuiDropdownHandle
+    plan: viser.GuiMarkdownHandle
+    about: viser.GuiMarkdownHandle
+    pictures: tuple[viser.GuiImageHandle, ...]
+    time: viser.GuiSliderHandle
+    exposed: viser.GuiDropdownHandle
+    factor: viser.GuiSliderHandle
+    renderer: viser.GuiDropdownHandle
+    look: viser.GuiDropdownHandle
+    has_frustums: viser.GuiCheckboxHandle
+    has_paths: viser.GuiCheckboxHandle
+    has_crop: viser.GuiCheckboxHandle
+    crop: tuple[viser.GuiMultiSliderHandle, ...]
+
+
+def build(gui: viser.GuiApi, names: tuple[str, ...]) -> Panel:
+    """All controls, from top to bottom."""
+    blank = np.full((2, 3, 3), 200, np.uint8)
+    status = gui.add_markdown("")
+    with gui.add_folder("View"):
+        renderer = gui.add_dropdown("drawn as", (SPLATS, EXACT), initial_value=SPLATS)
+        look = gui.add_dropdown("show", tuple(Look), initial_value=Look.COLOR)
+        has_frustums = gui.add_checkbox("cameras", True)
+        has_paths = gui.add_checkbox("blur paths", True)
+        has_crop = gui.add_checkbox("crop box", False)
+        crop = tuple(
+            gui.add_multi_slider(axis, -BOX, BOX, 0.05, (-BOX / 2, BOX / 2), visible=False) for axis in ("x", "y", "z")
+        )
+    with gui.add_folder("Shutter"):
+        time = gui.add_slider("time", 0.0, 1.0, 0.01, 0.5, hint="moves the camera along the photo's learned path")
+        exposed = gui.add_dropdown("camera", tuple(Exposed), initial_value=Exposed.SHARP)
+        factor = gui.add_slider("exaggeration", 1.0, MOST_FACTOR, 0.5, FIRST_FACTOR, hint="of the drawn blur paths too")
+    with gui.add_folder("Photo"):
+        photo = gui.add_dropdown("photo", names, initial_value=names[0])
+        use = gui.add_dropdown("next training", tuple(Use), initial_value=Use.TRAIN)
+        plan = gui.add_markdown("")
+        about = gui.add_markdown("")
+        pictures = tuple(gui.add_image(blank, label=label) for label in PICTURES)
+    return Panel(
+        status, photo, use, plan, about, pictures, time, exposed, factor, renderer, look, has_frustums, has_paths,
+        has_crop, crop,
+    )  # fmt: skip

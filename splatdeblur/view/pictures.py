@@ -1,0 +1,125 @@
+"""Pictures by our own renderer for the viewer: sharp or blurred like a photo, as colour, depth, opacity or counts."""
+
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ..geometry import Cameras
+from ..render import Burst, Render
+from ..render.rasterizer import ProjectionInfo
+from .stage import Stage, enlarged
+
+# Anchors of a map from dark blue over green to yellow, about even in lightness.
+MAP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float) / 255
+
+MOST_SUBFRAMES = 32  # of a picture on the screen
+
+
+class Look(StrEnum):
+    """What is shown of a render."""
+
+    COLOR = "colour"
+    DEPTH = "depth"
+    OPACITY = "opacity"
+    COUNT = "Gaussians per pixel"
+
+
+class Exposed(StrEnum):
+    """How long the shutter is open in what is shown, and how much the camera moves meanwhile."""
+
+    SHARP = "sharp"
+    REBLURRED = "re-blurred"
+    EXAGGERATED = "motion exaggerated"
+
+
+def colored(values: Float[Tensor, "height width"], low: float, high: float) -> Float[Tensor, "height width 3"]:
+    """Values between `low` and `high` as colours, dark to bright."""
+    share = ((values - low) / max(high - low, 1e-12)).clamp(0, 1).numpy()
+    anchors = np.linspace(0, 1, len(MAP))
+    return torch.from_numpy(np.stack([np.interp(share, anchors, column) for column in MAP.T], axis=-1)).float()
+
+
+def footprint_counts(info: ProjectionInfo) -> Float[Tensor, "height width"]:
+    """How many Gaussians' footprints (as boxes) cover each pixel, of the first camera of a call."""
+    centers, radii = info.means2d[0].detach().cpu(), info.radii[0].cpu()
+    is_drawn = (radii > 0).all(-1)
+    centers, radii = centers[is_drawn], radii[is_drawn]
+    limits = torch.tensor([info.width, info.height])
+    low = (centers - radii).floor().long().clamp(min=0).minimum(limits)
+    high = (centers + radii).ceil().long().clamp(min=0).minimum(limits)
+    # Each box adds one from its first corner on and takes it away beyond the others: sums along both ways fill it.
+    corners = torch.zeros(info.height + 1, info.width + 1)
+    one = torch.ones(len(low))
+    for rows, columns, sign in ((low, low, 1), (low, high, -1), (high, low, -1), (high, high, 1)):
+        corners.index_put_((rows[:, 1], columns[:, 0]), sign * one, accumulate=True)
+    return corners.cumsum(0).cumsum(1)[:-1, :-1]
+
+
+@torch.no_grad()
+def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) -> tuple[Tensor, Render]:
+    """Photo `index` as its exposure makes it, taken from `camera` instead of its own place.
+
+    Args:
+        camera: one camera, where the photo is at mid-exposure.
+        factor: by how much the motion is enlarged.
+    Returns:
+        sRGB values [height, width, 3], not clipped, and the render behind them.
+    """
+    middle = stage.camera(index).viewmats[0].to(stage.rasterizer.device)
+    here = camera.viewmats[0].to(middle)
+    lens = camera.to(stage.rasterizer.device)
+
+    def render(viewmats: Tensor, burst: Burst | None) -> Render:
+        moved = enlarged(viewmats, middle, factor) @ here
+        if burst is not None and burst.slices is not None:
+            slices = enlarged(burst.slices.flatten(0, 1), middle, factor) @ here
+            burst = replace(burst, slices=slices.unflatten(0, (-1, 2)))
+        return stage.rasterizer.render(stage.scene, lens.with_viewmats(moved), options=stage.options, burst=burst)
+
+    count = stage.subframe_count(index)
+    # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
+    longer = factor * camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
+    count = max(count, min(MOST_SUBFRAMES, round(count * longer)))
+    photo = stage.exposure(render, index, count)
+    return photo.srgb, photo.render
+
+
+@torch.no_grad()
+def draw(
+    stage: Stage, camera: Cameras, index: int, *, look: Look = Look.COLOR, exposed: Exposed = Exposed.SHARP
+) -> UInt8[np.ndarray, "height width 3"]:
+    """One picture of the scene from one camera.
+
+    Args:
+        index: the photo whose motion and brightness a re-blurred picture takes.
+    """
+    if exposed == Exposed.REBLURRED and index < len(stage.names):
+        srgb, drawn = predicted(stage, index, camera)
+    else:
+        drawn = stage.rasterizer.render(stage.scene, camera.to(stage.rasterizer.device), options=stage.options)
+        srgb = drawn.rgb[0]
+    if look == Look.DEPTH:
+        depth, is_there = drawn.depth[0].cpu(), drawn.alpha[0].cpu() > 0.5
+        known = depth[is_there] if is_there.any() else depth.flatten()
+        near, far = torch.quantile(known[:: 1 + len(known) // 100_000], torch.tensor([0.02, 0.98])).tolist()
+        srgb = colored(-depth, -far, -near) * is_there[..., None]
+    elif look == Look.OPACITY:
+        srgb = drawn.alpha[0, ..., None].expand(-1, -1, 3)
+    elif look == Look.COUNT:
+        counts = footprint_counts(drawn.info)
+        srgb = colored(counts, 0.0, counts.max().item())
+    return eight_bit(srgb)
+
+
+def eight_bit(srgb: Float[Tensor, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Display values as a browser's picture takes them."""
+    return (srgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def residual(photo: Float[Tensor, "height width 3"], prediction: Float[Tensor, "height width 3"]) -> Tensor:
+    """What a prediction leaves unexplained: times four, grey where there is nothing."""
+    return 0.5 + 2 * (photo - prediction)

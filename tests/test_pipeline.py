@@ -1,0 +1,93 @@
+"""Photos that are left out of a training, or kept from it for testing, by the file beside them."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from splatdeblur import pipeline
+from splatdeblur.capture.choices import Choices, Use
+from splatdeblur.errors import CaptureError
+from splatdeblur.optimize import checkpoint
+
+
+def choose(run, **uses):
+    choices = Choices.load(run.choices)
+    for name, use in uses.items():
+        choices = choices.with_use(f"{name[1:]}.png", use)
+    choices.save(run.choices)
+
+
+def train(run, config, stop_after=None):
+    """Trains; the steps that were done."""
+    steps = []
+
+    def listen(event):
+        steps.append(event)
+        if stop_after is not None and len(steps) == stop_after:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        pipeline.train(run, config, listen)
+    return steps
+
+
+def others(run):
+    return sorted(p.name for p in run.checkpoint.parent.glob("other-*.pt"))
+
+
+def test_a_finished_training_goes_on_from_its_half_without_a_photo_left_out(run_copy, small_config):
+    before = checkpoint.load(run_copy.checkpoint)
+    choose(run_copy, _002=Use.LEFT_OUT)
+    steps = train(run_copy, small_config)
+    assert [event.step for event in steps] == list(range(31, 61))
+    assert "002.png" not in {event.photo for event in steps}
+    after = checkpoint.load(run_copy.checkpoint)
+    assert after.names == tuple(name for name in before.names if name != "002.png")
+    assert others(run_copy) == []
+    assert train(run_copy, small_config) == []
+
+
+def test_forgetting_photos_keeps_what_was_learned_of_the_others(run_copy, small_config):
+    old = checkpoint.load(run_copy.checkpoint)
+    choose(run_copy, _000=Use.LEFT_OUT, _003=Use.LEFT_OUT)
+    trainer = pipeline.make_trainer(run_copy, small_config)
+    trainer.load_state(old.without({"000.png", "003.png"}).state)
+    for new, name in enumerate(trainer.photos.names):
+        index = old.names.index(name)
+        for part in ("motion.control_points", "motion.pose_deltas", "tone.log_gains"):
+            kept = trainer.exposure.get_parameter(f"{part}.{new}")
+            assert torch.equal(kept, old.state["exposure"][f"{part}.{index}"])
+        moments = trainer.optimizers["motion"].state[trainer.exposure.motion.control_points[new]]
+        assert torch.equal(moments["mean"], old.state["optimizers"]["motion"]["state"][index]["mean"])
+        assert torch.equal(trainer.exposure.motion.poses[new], old.state["exposure"]["motion.poses"][index])
+    assert torch.equal(trainer.scene.means, old.state["scene"]["means"])
+    assert set(trainer._queue) <= set(range(4))
+
+
+def test_a_training_that_is_not_half_done_goes_on_where_it_was(run_copy, small_config):
+    longer = replace(small_config, train=replace(small_config.train, steps=1000), checkpoint_every=1e-3)
+    run_copy.checkpoint.unlink()
+    train(run_copy, longer, stop_after=5)
+    done = checkpoint.load(run_copy.checkpoint).step
+    choose(run_copy, _001=Use.LEFT_OUT)
+    assert train(run_copy, longer, stop_after=3)[0].step == done + 1
+
+
+@pytest.mark.parametrize("use", [Use.TEST, Use.TRAIN])
+def test_a_photo_for_testing_must_not_have_been_seen_and_a_photo_put_back_has_no_path(use, run_copy, small_config):
+    if use == Use.TRAIN:
+        choose(run_copy, _004=Use.LEFT_OUT)
+        train(run_copy, small_config)
+    choose(run_copy, _004=use)
+    steps = train(run_copy, small_config)
+    assert steps[0].step == 1
+    assert others(run_copy) == ["other-1.pt"]
+    assert ("004.png" in checkpoint.load(run_copy.checkpoint).names) == (use == Use.TRAIN)
+
+
+def test_too_few_photos_left_are_an_error(run_copy, small_config):
+    choose(run_copy, **{f"_00{i}": Use.LEFT_OUT for i in range(4)})
+    with pytest.raises(CaptureError, match="leaves 2 of 6 photos for training; need at least 3"):
+        pipeline.train(run_copy, small_config, lambda event: None)

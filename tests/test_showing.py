@@ -1,0 +1,26 @@
+"""What the viewer says before there is a picture."""
+
+import subprocess
+import sys
+
+import pytest
+
+from splatdeblur.errors import FormatError
+from splatdeblur.run import Run
+from splatdeblur.showing import write_page
+
+
+def test_without_viser_the_extra_is_named(trained):
+    program = "import sys; sys.modules['viser'] = None; from splatdeblur.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "view", trained.folder], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert 'needs viser: pip install "splatdeblur[view]"' in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_page_needs_a_scene_and_a_name(trained, tmp_path):
+    with pytest.raises(FormatError, match="run `splatdeblur train` on it first"):
+        write_page(Run(tmp_path), tmp_path / "scene.html")
+    with pytest.raises(FormatError, match=r"ends in \.html"):
+        write_page(trained, tmp_path / "scene.ply")

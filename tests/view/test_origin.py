@@ -1,0 +1,77 @@
+"""Only pages of the viewer's own may control it."""
+
+import asyncio
+
+import pytest
+import websockets
+from websockets.exceptions import InvalidStatus
+
+from splatdeblur.view.origin import is_loopback, refusal
+
+viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
+
+from splatdeblur.errors import BackendError  # noqa: E402
+from splatdeblur.view.server import start_server  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "bound_to", "is_welcome"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1", True),
+        ("localhost:8080", "http://localhost:8080", "127.0.0.1", True),
+        ("[::1]:8080", "http://[::1]:8080", "::1", True),
+        ("localhost:9000", "http://localhost:9000", "127.0.0.1", True),  # through a tunnel with another port
+        ("192.168.1.5:8080", "http://192.168.1.5:8080", "0.0.0.0", True),
+        ("127.0.0.1:8080", "http://evil.example", "127.0.0.1", False),
+        ("127.0.0.1:8080", "http://127.0.0.1:9000", "127.0.0.1", False),  # another server of this machine
+        ("127.0.0.1:8080", "null", "127.0.0.1", False),  # a file, or a sandboxed frame
+        ("127.0.0.1:8080", None, "127.0.0.1", False),
+        ("evil.example:8080", "http://evil.example:8080", "127.0.0.1", False),  # its name was made to point here
+        ("evil.example:8080", "http://evil.example:8080", "0.0.0.0", False),
+        ("192.168.1.5:8080", "http://192.168.1.5:8080", "127.0.0.1", False),
+        (None, "http://127.0.0.1:8080", "127.0.0.1", False),
+        ("", "http://", "127.0.0.1", False),
+        ("[", "http://[", "127.0.0.1", False),
+    ],
+)
+def test_who_may_control_the_viewer(host, origin, bound_to, is_welcome):
+    reason = refusal(host, origin, is_websocket=True, bound_to=bound_to)
+    assert (reason is None) == is_welcome, reason
+
+
+def test_pages_are_for_anyone_who_knows_the_address():
+    assert refusal("127.0.0.1:8080", None, is_websocket=False, bound_to="127.0.0.1") is None
+    assert refusal("evil.example", None, is_websocket=False, bound_to="127.0.0.1") is not None
+
+
+def test_which_addresses_stay_on_this_machine():
+    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.5", "host.example")))
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = start_server("127.0.0.1", 0, "test")
+    yield server
+    server.stop()
+
+
+def shake_hands(server, origin):
+    async def connect():
+        uri = f"ws://127.0.0.1:{server.get_port()}"
+        async with websockets.connect(uri, origin=origin, subprotocols=[f"viser-v{viser.__version__}"]) as connection:
+            return await asyncio.wait_for(connection.recv(), 5)
+
+    return asyncio.run(connect())
+
+
+def test_the_server_answers_its_own_pages_alone(server):
+    assert shake_hands(server, f"http://127.0.0.1:{server.get_port()}")
+    for origin in ("http://evil.example", "null", None):
+        with pytest.raises(InvalidStatus, match="403"):
+            shake_hands(server, origin)
+
+
+def test_a_port_that_is_taken_is_an_error(server):
+    with pytest.raises(BackendError, match="another --port"):
+        start_server("127.0.0.1", server.get_port(), "test")

@@ -1,0 +1,220 @@
+"""What a browser's wishes do, told by a client that speaks viser's protocol and draws nothing."""
+
+import asyncio
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from splatdeblur.capture.choices import Choices, Use
+from splatdeblur.optimize import checkpoint
+from splatdeblur.pipeline import make_trainer
+from splatdeblur.poses import load_cameras
+from splatdeblur.run import Run
+from splatdeblur.showing import files_shown, stage
+from splatdeblur.view.pictures import Exposed, Look, draw
+
+viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
+websockets = pytest.importorskip("websockets")
+
+from splatdeblur.view import panel as panels  # noqa: E402
+from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
+
+WIDTH, HEIGHT = 150, 100
+
+
+def wait_for(condition, seconds=20.0):
+    """What `condition` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+class Visitor:
+    """A browser without eyes."""
+
+    def __init__(self, viewer):
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        known = set(viewer.sessions)
+        url = f"127.0.0.1:{viewer.port}"
+        self._connection = self._do(self._connect(url))
+        self._send(
+            type="ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=(0, -4, 0), fov=1.0, near=0.01, far=1000.0,
+            image_height=HEIGHT, image_width=WIDTH, look_at=(0, 0, 0), up_direction=(0, 0, 1),
+        )  # fmt: skip
+        (new,) = wait_for(lambda: set(viewer.sessions) - known)
+        self.session = viewer.sessions[new]
+        self.panel = self.session.panel
+
+    async def _connect(self, url):
+        connection = await websockets.connect(
+            f"ws://{url}", origin=f"http://{url}", subprotocols=[f"viser-v{viser.__version__}"], max_size=None
+        )
+        self._drain = asyncio.create_task(self._forget(connection))
+        return connection
+
+    async def _forget(self, connection):
+        async for _ in connection:
+            pass
+
+    def _do(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
+
+    def _send(self, **message):
+        self._do(self._connection.send(msgspec.msgpack.encode(message)))
+
+    def change(self, control, value):
+        """As a hand would."""
+        self._send(type="GuiUpdateMessage", uuid=control._impl.uuid, updates={"value": value})
+
+    def click(self, name):
+        """On a frustum."""
+        self._send(
+            type="SceneNodeClickMessage", name=name, instance_index=None, ray_origin=(0, 0, 0),
+            ray_direction=(0, 0, 1), screen_pos=(0.5, 0.5), modifier=None, owner=str(self.session.client.client_id),
+        )  # fmt: skip
+
+    def is_at(self, viewmat):
+        wxyz, position = self.session.stage.display.pose(viewmat)
+        camera = self.session.client.camera
+        return np.abs(camera.position - position).max() < 1e-4 and abs(camera.wxyz @ wxyz) > 1 - 1e-6
+
+    def leave(self):
+        self._do(self._connection.close())
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shown") / "run"
+    shutil.copytree(trained.folder, folder)
+    return Run(folder)
+
+
+@pytest.fixture(scope="module")
+def viewer(run):
+    viewer = Viewer(run, Snapshots(lambda: stage(run, "cpu"), files_shown(run)), host="127.0.0.1", port=0)
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(viewer.follow)
+        yield viewer
+        viewer.stop()
+        following.result(10)
+
+
+@pytest.fixture
+def visitor(viewer):
+    visitor = Visitor(viewer)
+    yield visitor
+    visitor.leave()
+    wait_for(lambda: visitor.session not in viewer.sessions.values())
+
+
+@pytest.fixture
+def backgrounds(visitor, monkeypatch):
+    """The pictures of ours that were sent to be the background, newest last."""
+    sent = []
+    monkeypatch.setattr(
+        visitor.session.client.scene, "set_background_image", lambda picture, **_: sent.append(picture)
+    )
+    return sent
+
+
+def test_choosing_a_photo_flies_there_and_shows_it(visitor):
+    shown = visitor.session.stage
+    visitor.change(visitor.panel.photo, "003.png")
+    wait_for(lambda: visitor.is_at(shown.camera(3).viewmats[0]))
+    photo = (shown.read_photo("003.png") * 255).numpy()
+    wait_for(lambda: np.abs(visitor.panel.pictures[0].image - photo).max() < 1)
+    sharp = draw(shown, shown.camera(3), 3)
+    wait_for(lambda: np.array_equal(visitor.panel.pictures[2].image, sharp))
+
+
+def test_clicking_a_frustum_flies_there(visitor):
+    visitor.click("/photos/004.png")
+    wait_for(lambda: visitor.is_at(visitor.session.stage.camera(4).viewmats[0]))
+    assert visitor.panel.photo.value == "004.png"
+
+
+def test_the_shutter_slider_follows_the_learned_path(visitor):
+    shown = visitor.session.stage
+    for value in (0.0, 1.0, 0.25):
+        visitor.change(visitor.panel.time, value)
+        wait_for(lambda value=value: visitor.is_at(shown.path(0, torch.tensor([value]))[0]))
+    visitor.change(visitor.panel.factor, 9.0)
+    visitor.change(visitor.panel.exposed, Exposed.EXAGGERATED)
+    wait_for(lambda: visitor.is_at(shown.path(0, torch.tensor([0.25]), 9.0)[0]))
+
+
+def test_our_renders_come_rough_first_and_whole_at_rest(visitor, backgrounds, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.DRAFT_PX", 2000)
+    visitor.change(visitor.panel.renderer, panels.EXACT)
+    wait_for(lambda: backgrounds and backgrounds[-1].shape == (HEIGHT, WIDTH, 3))
+    assert len(backgrounds[0]) < HEIGHT / 2
+    assert not visitor.session.scenery._splats.visible
+    visitor.change(visitor.panel.renderer, panels.SPLATS)
+    wait_for(lambda: visitor.session.scenery._splats.visible and backgrounds[-1].max() == 0)
+
+
+@pytest.mark.parametrize("look", [Look.DEPTH, Look.OPACITY, Look.COUNT])
+def test_other_looks_are_our_renders(visitor, backgrounds, look):
+    visitor.change(visitor.panel.look, look)
+    wait_for(lambda: backgrounds and backgrounds[-1].shape == (HEIGHT, WIDTH, 3) and backgrounds[-1].std() > 1)
+
+
+def test_a_crop_box_leaves_out_what_lies_outside(visitor):
+    session = visitor.session
+    visitor.change(visitor.panel.crop[0], (-0.5, 0.5))
+    visitor.change(visitor.panel.has_crop, True)
+    wait_for(lambda: 0 < len(session._shown.scene) < len(session.stage.scene))
+    wait_for(lambda: len(session.scenery._splats.centers) == len(session._shown.scene))
+    visitor.change(visitor.panel.has_crop, False)
+    wait_for(lambda: len(session.scenery._splats.centers) == len(session.stage.scene))
+
+
+def test_what_a_photo_is_for_is_written_down_and_every_browser_told(visitor, viewer, run):
+    other = Visitor(viewer)
+    visitor.change(visitor.panel.use, Use.TEST)
+    wait_for(lambda: Choices.load(run.choices).use("000.png") == Use.TEST)
+    wait_for(lambda: "has seen 000.png" in other.panel.plan.content and other.panel.use.value == Use.TEST)
+    other.change(other.panel.use, Use.TRAIN)
+    wait_for(lambda: Choices.load(run.choices) == Choices() and not visitor.panel.plan.content)
+    other.leave()
+
+
+def test_a_path_is_recorded_saved_and_filmed(visitor, run, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.FILM_HEIGHT", 60)
+    pytest.importorskip("av", reason="the extra `video` is not installed")
+    session = visitor.session
+    filming = session.filming
+    filming._do(filming.save)
+    assert "record at least 2" in filming._about.content
+    for index in (0, 5):
+        session.fly_to(index)
+        filming._set(filming.route.with_view(filming._here()))
+    filming._seconds.value = 1
+    filming._do(filming.save)
+    names, cameras = load_cameras(run.folder / "paths" / "path-1.json")
+    assert len(names) == 31
+    torch.testing.assert_close(cameras.viewmats[0].float(), session.stage.camera(0).viewmats[0], atol=1e-3, rtol=0)
+    filming._do(filming.film)
+    assert "31 frames of 90x60" in filming._about.content
+    assert (run.folder / "paths" / "path-1.mp4").stat().st_size > 1000
+    filming._do(filming.preview)
+    assert visitor.is_at(session.stage.camera(5).viewmats[0])
+
+
+def test_a_newer_checkpoint_is_shown(visitor, run, small_config):
+    old = checkpoint.load(run.checkpoint)
+    trainer = make_trainer(run, small_config)
+    trainer.load_state(old.state)
+    trainer.step()
+    checkpoint.save(trainer, run.checkpoint, old.settings)
+    wait_for(lambda: "step 61" in visitor.panel.status.content)
+    assert visitor.session.stage.step == 61
