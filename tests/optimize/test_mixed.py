@@ -56,7 +56,8 @@ def test_something_that_moves_leaves_no_trace_where_masks_cover_it(shots):
         masks[index, top : top + 14, left : left + 14] = False
 
     def trained(pictures, keeps=None) -> torch.Tensor:
-        trainer = make_trainer(shots, cameras_of(shots, shots.viewmats), pictures, keeps)
+        config = replace(CONFIG, steps=250)
+        trainer = make_trainer(shots, cameras_of(shots, shots.viewmats), pictures, keeps, config)
         for _ in trainer.run():
             pass
         return novel_views(trainer, shots)
