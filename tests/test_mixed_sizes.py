@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import synthetic
 from PIL import Image
+from plyfile import PlyData, PlyElement
 
 from splatdeblur import pipeline, renders
 from splatdeblur.config import Config
@@ -34,6 +35,10 @@ def capture(tmp_path_factory):
             path = folder / frame["file_path"]
             Image.open(path).crop((CUT_PX, 0, CUT_PX + UPRIGHT[0], UPRIGHT[1])).save(path)
             frame |= {"w": UPRIGHT[0], "h": UPRIGHT[1], "cx": float(shots.K[0, 2]) - CUT_PX}
+    rows = [(*p, *c) for p, c in zip(shots.points, np.round(shots.point_colors * 255), strict=True)]
+    kinds = [(k, "f8") for k in "xyz"] + [(k, "u1") for k in ("red", "green", "blue")]
+    PlyData([PlyElement.describe(np.array(rows, dtype=kinds), "vertex")]).write(folder / "points.ply")
+    content["ply_file_path"] = "points.ply"  # or they would be searched for, which takes seconds
     (folder / "transforms.json").write_text(json.dumps(content))
     (folder / "masks").mkdir()
     mask = np.full(SIZE[::-1], 255, np.uint8)

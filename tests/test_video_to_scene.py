@@ -18,7 +18,7 @@ from videos import set_display_matrix, write_video
 
 
 def test_a_phones_video_becomes_a_scene_in_one_command(tmp_path):
-    count = 10
+    count = 8
     times = np.cumsum([0.0, *(0.1 + 0.07 * (i % 3) for i in range(count - 1))])
     shown = [photograph_corner(viewmat) for viewmat in walk(count).numpy()]
     stored = [np.ascontiguousarray(np.rot90(picture, 1)) for picture in shown]
@@ -28,7 +28,7 @@ def test_a_phones_video_becomes_a_scene_in_one_command(tmp_path):
     )
     set_display_matrix(path, 0, 1, -1, 0)
     before = path.read_bytes()
-    command = ("reconstruct", path, "--out", tmp_path / "run", "--downscale", "3", "--steps", "30")
+    command = ("reconstruct", path, "--out", tmp_path / "run", "--downscale", "3", "--steps", "10")
     settings = ("--set", "pose.time_limit=20")
     done = subprocess.run(
         [sys.executable, "-m", "splatdeblur.cli", *map(str, command), *settings],
@@ -38,7 +38,7 @@ def test_a_phones_video_becomes_a_scene_in_one_command(tmp_path):
     run = Run(tmp_path / "run")
     capture = Capture.load(run.capture)
     assert (capture.width, capture.height) == (WIDTH, HEIGHT) and capture.is_video
-    assert len(capture.frames) >= 8
+    assert len(capture.frames) >= 6
     for frame in capture.frames:
         index = int(np.abs(times - frame.time_s).argmin())
         assert frame.time_s == pytest.approx(times[index], abs=2e-3)

@@ -92,6 +92,4 @@ class Capture:
             frames = (Frame(**{**f, "size": f.get("size") and tuple(f["size"])}) for f in raw["frames"])
             return cls(**{**raw, "frames": tuple(frames), "notes": tuple(raw.get("notes", ()))})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CaptureError(
-                f"{path} is not a capture.json of this version ({error}); run prepare again"
-            ) from error
+            raise CaptureError(f"{path} is not a capture.json of this version ({error}); run prepare again") from error

@@ -49,9 +49,7 @@ def photos_in(folder: Path, *, is_recursive: bool = False) -> tuple[Path, ...]:
 def _files_in(folder: Path, is_recursive: bool) -> list[Path]:
     files = folder.rglob("*") if is_recursive else folder.iterdir()
     return [
-        f
-        for f in files
-        if not f.name.startswith(".") and f.is_file() and MASKS not in f.relative_to(folder).parts[:-1]
+        f for f in files if not f.name.startswith(".") and f.is_file() and MASKS not in f.relative_to(folder).parts[:-1]
     ]
 
 
@@ -97,14 +95,10 @@ def load_transforms(path: Path) -> dict:
         ) from error
     frames = content.get("frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames:
-        raise CaptureError(
-            f"{path} has no list of frames; need {{'frames': [{{'file_path', 'transform_matrix'}}]}}"
-        )
+        raise CaptureError(f"{path} has no list of frames; need {{'frames': [{{'file_path', 'transform_matrix'}}]}}")
     for index, frame in enumerate(frames):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-            raise CaptureError(
-                f"{path}: frame {index} has no file_path; each needs one, relative to {path.parent}"
-            )
+            raise CaptureError(f"{path}: frame {index} has no file_path; each needs one, relative to {path.parent}")
     return content
 
 
@@ -122,14 +116,8 @@ def listed_path(transforms: Path, file_path: str) -> Path:
         raise CaptureError(f"{transforms}: file_path {file_path!r} is no file name; correct it")
     relative = PurePosixPath(file_path.replace("\\", "/"))
     path = root / relative
-    suffixes = (
-        ("", ".png", ".jpg", ".jpeg", ".JPG") if relative.suffix.lower() not in PHOTO_SUFFIXES else ("",)
-    )
-    found = (
-        next((p for s in suffixes if (p := path.with_name(path.name + s)).is_file()), path)
-        if path.name
-        else path
-    )
+    suffixes = ("", ".png", ".jpg", ".jpeg", ".JPG") if relative.suffix.lower() not in PHOTO_SUFFIXES else ("",)
+    found = next((p for s in suffixes if (p := path.with_name(path.name + s)).is_file()), path) if path.name else path
     is_absolute = relative.is_absolute() or bool(PureWindowsPath(file_path).drive)
     if is_absolute or not found.resolve().is_relative_to(root):
         raise CaptureError(

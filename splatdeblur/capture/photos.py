@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .color import as_srgb8, is_srgb, through_profile
+from .color import ColorSpace, as_srgb8, is_srgb, through_profile
 from .deep import NeedsPyAV, deep_space, is_deep, read_deep, tagged_space
 from .exif import TURNED, Exif, read_exif
 
@@ -102,7 +102,7 @@ def _reading(path: Path, read: Callable[[Image.Image], T]) -> T:
 
 def _header(image: Image.Image, path: Path) -> PhotoHeader:
     is_16_bit = is_deep(image)  # asked first: Pillow may decode a PNG to find its EXIF, and forget this
-    exif = read_exif(image)
+    exif, space = read_exif(image), tagged_space(image, path)
     width, height = image.size[::-1] if exif.orientation in TURNED else image.size
     is_jpeg = image.format in ("JPEG", "MPO")
     count = getattr(image, "n_frames", 1)
@@ -119,11 +119,19 @@ def _header(image: Image.Image, path: Path) -> PhotoHeader:
         and exif.orientation == 1
         and not is_16_bit
         and is_srgb(image.info.get("icc_profile"))
-        and tagged_space(image, path) is None,
+        and space is None,
         is_jpeg=is_jpeg,
         exif=exif,
-        note=f"{count} pictures in one file, the main one is used" if count > 1 and image.format == "HEIF" else "",
+        note=_note(image, space, count),
     )
+
+
+def _note(image: Image.Image, space: ColorSpace | None, count: int) -> str:
+    if count > 1 and image.format == "HEIF":
+        return f"{count} pictures in one file, the main one is used"
+    if space is not None and space.is_hdr:
+        return f"{space.name}: its diffuse white became sRGB's white, and what is brighter was clipped"
+    return ""
 
 
 def read_header(path: Path) -> PhotoHeader:

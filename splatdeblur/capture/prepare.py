@@ -85,11 +85,7 @@ def prepare(
 def _fingerprint(input: Path, listing: Listing, settings: tuple) -> str:
     files = [*listing.photos, *listing.masks.values()]
     if listing.known_poses is not None:
-        files += (
-            [listing.known_poses]
-            if listing.known_poses.is_file()
-            else sorted(listing.known_poses.glob("*.*"))
-        )
+        files += [listing.known_poses] if listing.known_poses.is_file() else sorted(listing.known_poses.glob("*.*"))
     facts = [(str(f), s.st_size, s.st_mtime_ns) for f in files for s in [f.stat()]]
     raw = json.dumps([FORMAT_VERSION, str(input.resolve()), facts, settings, listing.skipped, listing.notes])
     return hashlib.sha256(raw.encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Photos or a video into the folders of a run that is being prepared: `images/`, and `masks/` where there are any."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,18 +102,13 @@ def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfi
     Raises:
         CaptureError: fewer than 3 can be used.
     """
-    skipped, notes = dict(listing.skipped), list(listing.notes)
+    skipped = dict(listing.skipped)
     report(0.0, "looking at the photos")
-    chosen = evenly(listing.photos, limits.max_photos)
-    if len(chosen) < len(listing.photos):
-        notes.append(
-            f"{len(listing.photos)} photos: {len(chosen)} of them are used, evenly spaced in order, which bounds "
-            "memory and time; --set prepare.max_photos=N takes more"
-        )
-    headers = _read_headers(chosen, skipped)
+    headers = _read_headers(evenly(listing.photos, limits.max_photos), skipped)
     root = (input if input.is_dir() else input.parent).resolve()
     stems = dict(zip(headers, unique_stems((p.parent.resolve() / p.name for p in headers), root), strict=True))
-    frames, sizes, dates, mask_trouble = [], [], [], []
+    frames, dates, mask_trouble = [], [], []
+    remarks: dict[str, list[str]] = {}
     for done, (path, header) in enumerate(headers.items()):
         report(done / len(headers), f"photo {done + 1} of {len(headers)}")
         size = reduced_size(header.width, header.height, limits.max_size)
@@ -125,27 +121,39 @@ def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfi
         if keep is not None:
             draft.masks.mkdir(exist_ok=True)
             keep.save(draft.masks / f"{name}.png", "PNG")
-        notes += [f"{shown(path.name)}: {header.note}"] if header.note else []
-        sizes.append(size)
+        if header.note:
+            remarks.setdefault(header.note, []).append(shown(path.name))
         dates.append(header.exif.taken_s)
         exif = {"exposure_s": header.exif.exposure_s, "iso": header.exif.iso, "focal_35mm": header.exif.focal_35mm}
         frames.append(Frame(name=name, source=str(path), has_mask=keep is not None, size=size, **exif))
     require_enough(len(frames), input, skipped)
     report(1.0, f"{len(frames)} photos")
-    usual, *others = Counter(sizes).most_common()
-    if others:
-        groups = ", ".join(f"{n} of {w}x{h}" for (w, h), n in (usual, *others)[:MAX_NOTES])
-        notes.append(f"the photos have {len(others) + 1} sizes ({groups}): each size has a camera of its own")
-    if any(frame.has_mask for frame in frames):
-        notes.append(f"{sum(f.has_mask for f in frames)} of {len(frames)} photos have a mask; black pixels are ignored")
+    usual = Counter(frame.size for frame in frames).most_common(1)[0][0]
     return Capture(
-        tuple(replace(f, size=None if f.size == usual[0] else f.size) for f in _dated(frames, dates)),
-        *usual[0],
+        tuple(replace(f, size=None if f.size == usual else f.size) for f in _dated(frames, dates)),
+        *usual,
         skipped,
         known_poses=None if listing.known_poses is None else str(listing.known_poses.resolve()),
         held_out=listing.held_out,
-        notes=(*notes, *mask_trouble[:MAX_NOTES]),
+        notes=(*listing.notes, *_notes(frames, len(listing.photos), limits, remarks), *mask_trouble[:MAX_NOTES]),
     )
+
+
+def _notes(frames: list[Frame], listed: int, limits: PrepareConfig, remarks: dict[str, list[str]]) -> Iterator[str]:
+    """What there is to tell of photos as a whole; `remarks` are those on single ones, with their names."""
+    if listed > limits.max_photos:
+        yield (
+            f"{listed} photos: {limits.max_photos} of them are used, evenly spaced in order, which bounds memory and "
+            "time; --set prepare.max_photos=N takes more"
+        )
+    sizes = Counter(frame.size for frame in frames).most_common()
+    if len(sizes) > 1:
+        groups = ", ".join(f"{n} of {w}x{h}" for (w, h), n in sizes[:MAX_NOTES])
+        yield f"the photos have {len(sizes)} sizes ({groups}): each size has a camera of its own"
+    if any(frame.has_mask for frame in frames):
+        yield f"{sum(f.has_mask for f in frames)} of {len(frames)} photos have a mask; black pixels are ignored"
+    for remark, names in remarks.items():
+        yield f"{names[0] if len(names) == 1 else f'{len(names)} photos'}: {remark}"
 
 
 def _dated(frames: list[Frame], dates: list[float | None]) -> list[Frame]:

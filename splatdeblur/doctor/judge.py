@@ -161,8 +161,10 @@ def _groups(count: int, links: dict[tuple[int, int], int]) -> list[list[int]]:
 def _of_overlap(seen: Look) -> Iterator[Finding]:
     frames = seen.capture.frames
     main, *others = _groups(len(frames), seen.links)
-    neighbours = [seen.links.get((i, i + 1), 0) for i in range(len(frames) - 1)]
-    typical = f"neighbours share {float(np.median(neighbours)):.0f} features (median)"
+    best = [0] * len(frames)
+    for (i, j), matches in seen.links.items():
+        best[i], best[j] = max(best[i], matches), max(best[j], matches)
+    typical = f"photos share {float(np.median(best)):.0f} features with their best partner (median)"
     if not others:
         yield Finding("fine", f"{typical}; all {len(frames)} hang together")
     else:

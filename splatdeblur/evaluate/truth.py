@@ -12,9 +12,9 @@ from torch import Tensor
 from ..capture.pixels import read_photo, reduced_size, resize_photo
 from ..errors import FormatError, PoseError, SplatDeblurError
 from ..geometry import Cameras
-from ..poses.imports import read_transforms
 from ..poses.lenses import is_pinhole, undistort, undistortion_grid
 from ..poses.reconstruction import Posed, viewmats_from_opengl
+from ..poses.transforms import read_transforms
 from .trajectory import Paths
 
 

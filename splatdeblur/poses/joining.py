@@ -12,7 +12,8 @@ import numpy as np
 import pycolmap
 
 from .attempts import Attempt
-from .bench import Bench, Pairs, Report, lenses_from, mapping_options, posed_model
+from .bench import Bench, Pairs, Report, mapping_options, posed_model
+from .lens_groups import lenses_from
 from .reconstruction import Posed, posed_from_colmap
 
 MOST_MATCHED = 6  # neighbours of a missing photo by the number of matches with it

@@ -22,12 +22,12 @@ from .bench import (
     OutOfTime,
     Pairs,
     Report,
-    lenses_from,
     mapping_options,
     pairs_to_match,
     quiet_colmap,
 )
 from .joining import join, matches_between
+from .lens_groups import lenses_from
 from .lenses import largest_shift_px
 from .reconstruction import Posed, posed_from_colmap
 from .shortlist import coarse_matches, likely_pairs

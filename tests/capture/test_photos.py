@@ -50,8 +50,12 @@ def write_tiff16(path: Path, values: np.ndarray, icc: bytes | None = None) -> Pa
 
 def icc_profile(gamma: float | None, primaries: np.ndarray | None = None) -> bytes:
     """A matrix profile with one gamma (None: linear) and sRGB's primaries, or others: columns are XYZ at D50."""
-    matrix = primaries if primaries is not None else np.array(
-        [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    matrix = (
+        primaries
+        if primaries is not None
+        else np.array(
+            [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+        )
     )
 
     def xyz(column: np.ndarray) -> bytes:
@@ -206,6 +210,7 @@ def test_hdr_and_wide_gamut_heic_become_srgb(tmp_path):
     image = pillow_heif.from_bytes("RGB;16", (64, 64), grey.tobytes())
     image.save(tmp_path / "a.heic", quality=100, color_primaries=9, transfer_characteristics=18)
     assert np.asarray(read_photo(tmp_path / "a.heic")).min() >= 250
+    assert "HDR (HLG)" in read_header(tmp_path / "a.heic").note
     image.save(tmp_path / "b.heic", quality=100)
     assert abs(np.asarray(read_photo(tmp_path / "b.heic")).astype(int) - 191).max() <= 3
 

@@ -15,7 +15,7 @@ from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
 
 CONFIG = TrainConfig(
-    steps=250, gaussians=1200, motion=Static(), density=Default(start=0.05, every=20, threshold=(1e-6, 1e-6)),
+    steps=120, gaussians=1200, motion=Static(), density=Default(start=0.05, every=20, threshold=(1e-6, 1e-6)),
     resolution=Resolution((2, 1), (0.3,)),
 )  # fmt: skip
 MAGENTA = torch.tensor([1.0, 0.0, 1.0])
@@ -56,7 +56,8 @@ def test_something_that_moves_leaves_no_trace_where_masks_cover_it(shots):
         masks[index, top : top + 14, left : left + 14] = False
 
     def trained(pictures, keeps=None) -> torch.Tensor:
-        trainer = make_trainer(shots, cameras_of(shots, shots.viewmats), pictures, keeps)
+        config = replace(CONFIG, steps=250)
+        trainer = make_trainer(shots, cameras_of(shots, shots.viewmats), pictures, keeps, config)
         for _ in trainer.run():
             pass
         return novel_views(trainer, shots)
@@ -66,7 +67,8 @@ def test_something_that_moves_leaves_no_trace_where_masks_cover_it(shots):
     is_magenta = (floating[..., [0, 2]].mean(-1) - floating[..., 1]) > 0.35
     assert is_magenta.float().mean() > 0.02  # or the test would show nothing
     assert torch.equal(covered, trained(clean, tuple(masks)))
-    assert (covered - truth).square().mean() < 0.7 * (floating - truth).square().mean()
+    where = (covered - truth)[is_magenta].square().mean(), (floating - truth)[is_magenta].square().mean()
+    assert where[0] < 0.25 * where[1]
 
 
 def test_portrait_and_landscape_train_together_as_well_as_alike(shots, tmp_path):

@@ -18,13 +18,12 @@ from splatdeblur.poses.attempts import LADDER
 from splatdeblur.poses.bench import (
     Bench,
     in_blocks,
-    initial_focal_px,
-    lens_groups,
     mapping_options,
     pairs_to_match,
     quiet_colmap,
 )
 from splatdeblur.poses.joining import join, neighbour_pairs
+from splatdeblur.poses.lens_groups import initial_focal_px, lens_groups
 from splatdeblur.poses.sfm import disagreement
 from splatdeblur.run import Run
 
