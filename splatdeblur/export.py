@@ -1,5 +1,6 @@
 """A trained run as files for other programs: the scene, the sharp photos with their cameras, the camera's motion."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from .run import Run
 from .scene import SCENE_FORMATS, Gaussians, save_scene
 from .scene.gaussians import SH_C0
 from .view.frames import FrameFiles, write_frames
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, str], None]
 CAMERA_FORMATS = {"colmap": write_colmap, "transforms": write_transforms}
@@ -43,6 +46,8 @@ def export(run: Run, format: str, out: Path, downscale: float, device: str, on_p
         raise FormatError("--out needs a name")
     if format in SCENE_FORMATS:
         result = load_result(run, "cpu")
+        if result.options.is_antialiased:
+            logger.info("trained antialiased: opacities are lowered to look the same in viewers that are not")
         save_scene(baked(result.scene, result.photos().cameras, result.options), out, format)
         return [out]
     if format == "trajectories":

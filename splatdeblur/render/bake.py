@@ -52,15 +52,11 @@ def _compensation(
         & (u > -_MARGIN * width) & (u < (1 + _MARGIN) * width)
         & (v > -_MARGIN * height) & (v < (1 + _MARGIN) * height)
     )  # fmt: skip
-    turned = viewmat[:3, :3] @ axes
-    rows = torch.stack(
-        [
-            K[0, 0] / z[:, None] * (turned[:, 0] - x[:, None] * turned[:, 2]),
-            K[1, 1] / z[:, None] * (turned[:, 1] - y[:, None] * turned[:, 2]),
-        ],
-        dim=1,
-    )
-    covariance = (rows @ rows.mT).double()
-    sharp = torch.linalg.det(covariance).clamp(min=0)
-    wide = torch.linalg.det(covariance + options.dilation_px2 * torch.eye(2).to(covariance))
+    turned = viewmat[:3, :3].double() @ axes.double()
+    across = K[0, 0] / z[:, None] * (turned[:, 0] - x[:, None] * turned[:, 2])
+    down = K[1, 1] / z[:, None] * (turned[:, 1] - y[:, None] * turned[:, 2])
+    # The determinant of the covariance, of needles too, without the difference of large numbers.
+    sharp = torch.linalg.cross(across, down).square().sum(-1)
+    dilation = options.dilation_px2
+    wide = sharp + dilation * (across.square().sum(-1) + down.square().sum(-1)) + dilation**2
     return (sharp / wide).sqrt().to(means), (wide.sqrt() * is_seen).to(means)

@@ -4,8 +4,8 @@ Versions 1 to 3 are one gzip stream; version 4 is a header and a zstd stream per
 point, logs of scales 1/16 apart, rotations the three smallest components, opacities, colours and harmonics a byte each.
 Axes are x right, y up, z back, so the scene is turned by half a turn about x on its way in and out.
 
-The libraries on the index that know SPZ (gsply 0.4.6, gaussforge 0.6.0) leave axes as they are, and inflate whatever
-they are given, so this module does it itself. Source: github.com/nianticlabs/spz, load-spz.cc and its README.
+The libraries on the index that know SPZ (gsply 0.4.6, gaussforge 0.6.0) leave the axes as they are, which turns the
+scene over in other programs, so this module does it itself. Source: github.com/nianticlabs/spz, load-spz.cc, README.
 """
 
 import gzip

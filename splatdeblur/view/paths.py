@@ -82,7 +82,9 @@ def _walk(stops: Float[Tensor, "stop 4 4"], frames: int) -> Float[Tensor, "frame
     dense = torch.cat([*legs, stops[-1:]])
     places = torch.arange(len(dense)).to(stops) / BETWEEN
     wanted = torch.linspace(0, len(stops) - 1, frames).to(stops)
-    weights = torch.softmax(-0.5 * ((wanted[:, None] - places) / SMOOTHING).square(), dim=1)
+    # Narrow at both ends, so that the walk begins and ends at a photo.
+    width = (torch.minimum(wanted, len(stops) - 1 - wanted) / 2 + 1 / BETWEEN / 2).clamp(max=SMOOTHING)
+    weights = torch.softmax(-0.5 * ((wanted[:, None] - places) / width[:, None]).square(), dim=1)
     # Positions and axes are averaged in the world; the rotation nearest to the mean of some is their chordal mean.
     rotations = dense[:, :3, :3].mT
     centers = -(rotations @ dense[:, :3, 3:])[..., 0]

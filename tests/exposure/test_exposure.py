@@ -117,3 +117,28 @@ def test_curve_bases_are_partitions_of_one():
     for basis in (bernstein(times, 9), uniform_cubic_spline(times)):
         torch.testing.assert_close(basis.sum(-1), torch.ones_like(times))
         assert (basis >= -1e-12).all()
+
+
+def test_a_shutter_that_hardly_opens_gives_the_sharp_render():
+    exposure = make(Bezier(order=3), tone=Tone(False, False), noise=0.05)
+    sharp = CpuRasterizer().render(SCENE, CAMERAS.at(0)).rgb[0]
+    for count in (1, 3):
+        torch.testing.assert_close(exposure(draw, 0, count, open_for=0).srgb, sharp, atol=1e-9, rtol=0)
+    assert (exposure(draw, 0, 3).srgb - sharp).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_a_shorter_exposure_is_the_middle_of_the_path(motion):
+    exposure = make(motion, noise=0.05)
+    times = torch.linspace(0, 1, 5, dtype=torch.float64)
+    torch.testing.assert_close(exposure.path(1, times, 0.5), exposure.motion(1, 0.25 + times / 2))
+    assert torch.equal(exposure.path(1, times), exposure.motion(1, times))
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_a_longer_exposure_moves_the_camera_so_much_farther(motion):
+    exposure = make(motion, noise=0.05)
+    times = torch.linspace(0, 1, 5, dtype=torch.float64)
+    middle = inverse(CAMERAS.viewmats[1])
+    once, thrice = (log(exposure.path(1, times, factor) @ middle) for factor in (1, 3))
+    torch.testing.assert_close(thrice, 3 * once)

@@ -1,6 +1,7 @@
 """PLY files: the reference's layout byte for byte, exact round trips, and no trust in what a header says."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -137,8 +138,13 @@ def test_a_hostile_file_is_refused_and_named(tmp_path, kind):
     content, message = HOSTILE[kind]
     path = tmp_path / "hostile.ply"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=message) as caught:
-        ply.read(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=message) as caught:
+            ply.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
     assert "hostile.ply" in str(caught.value)
 
 

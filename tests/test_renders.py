@@ -1,0 +1,143 @@
+"""Pictures of a run and of scene files: the right views at the right size, blurred as asked, and kept."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from runs import SIZE, make_run
+
+from splatdeblur.capture.pixels import read_photo, resize_photo
+from splatdeblur.errors import ConfigError, FormatError
+from splatdeblur.export import export
+from splatdeblur.renders import RenderSettings, load_subject, render
+from splatdeblur.result import load_result
+from splatdeblur.run import Run
+
+SMALL = (SIZE[0] // 2, SIZE[1] // 2)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("renders"))
+
+
+def quiet(share, said):
+    pass
+
+
+def pictures(source, out, **settings):
+    """[view, height, width, 3] of what was rendered."""
+    render(source, out, RenderSettings(**settings), "cpu", quiet)
+    return torch.stack([read_photo(path) for path in sorted(out.glob("*.png"))])
+
+
+def psnr(a, b):
+    return -10 * torch.log10((a - b).square().mean() + 1e-12).item()
+
+
+def contrast(views):
+    return views.diff(dim=1).square().mean() + views.diff(dim=2).square().mean()
+
+
+def test_inputs_are_drawn_at_the_size_of_training_or_of_the_photos(run, tmp_path):
+    small, full = pictures(run.folder, tmp_path / "small"), pictures(run.folder, tmp_path / "full", downscale=1.0)
+    assert small.shape == (6, SMALL[1], SMALL[0], 3) and full.shape == (6, SIZE[1], SIZE[0], 3)
+    reduced = torch.stack([resize_photo(view, *SMALL) for view in full])
+    assert psnr(reduced, small) > 22 > psnr(reduced.roll(1, 0), small)
+
+
+def test_a_shutter_as_learned_gives_the_photos_that_training_predicts(run, tmp_path):
+    result = load_result(run, "cpu")
+    counts = result.exposure.subframe_counts(result.cameras.Ks[0, 0, 0].item())
+    seen = pictures(run.folder, tmp_path / "blurred", shutter=1.0)
+    for index, count in enumerate(counts):
+        camera = result.cameras.at(index)
+
+        def draw(viewmats, burst, camera=camera):
+            return result.rasterizer.render(
+                result.scene, camera.with_viewmats(viewmats), options=result.options, burst=burst
+            )
+
+        with torch.no_grad():
+            assert psnr(seen[index], result.exposure(draw, index, count).srgb.clamp(0, 1)) > 38
+
+
+def test_the_longer_the_shutter_the_more_blur(run, tmp_path):
+    views = [pictures(run.folder, tmp_path / str(shutter), shutter=shutter) for shutter in (0.01, 1.0, 3.0)]
+    fine = [contrast(v) for v in views]
+    assert fine[0] > 1.1 * fine[1] > 1.2 * fine[2]
+
+
+def test_views_of_a_file_and_paths_made_from_it(run, tmp_path):
+    export(run, "transforms", tmp_path / "cameras", 0.0, "cpu", quiet)
+    cameras = tmp_path / "cameras" / "transforms.json"
+    inputs = pictures(run.folder, tmp_path / "inputs")
+    assert psnr(pictures(run.folder, tmp_path / "file", cameras=cameras), inputs) > 50
+    half = pictures(run.folder, tmp_path / "half", cameras=cameras, downscale=2.0)
+    assert half.shape == (6, SMALL[1] // 2, SMALL[0] // 2, 3)
+    along = pictures(run.folder, tmp_path / "path", cameras=cameras, path="through", frames=4)
+    assert psnr(along, pictures(run.folder, tmp_path / "own", path="through", frames=4)) > 45
+
+
+def test_a_scene_file_stands_in_for_the_run(run, tmp_path):
+    export(run, "transforms", tmp_path / "cameras", 0.0, "cpu", quiet)
+    export(run, "ply", tmp_path / "scene.ply", 0.0, "cpu", quiet)
+    seen = pictures(tmp_path / "scene.ply", tmp_path / "views", cameras=tmp_path / "cameras" / "transforms.json")
+    assert psnr(seen, pictures(run.folder, tmp_path / "inputs")) > 50
+    assert len(pictures(tmp_path / "scene.ply", tmp_path / "around", frames=2)) == 2
+
+
+def test_what_was_rendered_is_kept_and_a_changed_scene_is_not(run, tmp_path):
+    def drawn(source, **settings):
+        return render(source, tmp_path / "out", RenderSettings(**settings), "cpu", quiet)[0]
+
+    assert (drawn(run.folder), drawn(run.folder)) == (6, 0)
+    (tmp_path / "out" / "003.png").unlink()
+    assert drawn(run.folder) == 1
+    assert drawn(run.folder, shutter=1.0) == 6
+    changed = Run(tmp_path / "changed")
+    shutil.copytree(run.folder, changed.folder)
+    content = torch.load(changed.checkpoint)
+    content["state"]["scene"]["means"][0, 0] += 1
+    torch.save(content, changed.checkpoint)
+    assert drawn(changed.folder, shutter=1.0) == 6
+
+
+def test_photos_of_one_name_and_two_suffixes_do_not_overwrite_each_other(run, tmp_path):
+    twins = Run(tmp_path / "twins")
+    shutil.copytree(run.folder, twins.folder)
+    content = torch.load(twins.checkpoint)
+    content["names"][:2] = ["000.png", "000.jpg"]
+    torch.save(content, twins.checkpoint)
+    assert load_subject(twins.folder, "cpu", 0.0).names[:3] == ("000.png", "000.jpg", "002")
+
+
+@pytest.mark.parametrize(
+    ("settings", "out", "message"),
+    [
+        ({"path": "helix"}, "out", "no path"),
+        ({"shutter": 1.0, "path": "orbit"}, "out", "--path inputs alone"),
+        ({"shutter": -1.0}, "out", "--shutter is -1"),
+        ({"shutter": float("nan")}, "out", "--shutter is nan"),
+        ({"downscale": -2.0}, "out", "--downscale is -2"),
+        ({"frames": -1}, "out", "--frames is -1"),
+        ({}, "film.avi", "ends in .mp4"),
+        ({"fps": 0.0}, "film.mp4", "--fps is 0"),
+        ({"format": "exr"}, "film.mp4", "need a folder"),
+        ({"has_depth": True}, "film.mp4", "need a folder"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_drawn(run, tmp_path, settings, out, message):
+    with pytest.raises(ConfigError, match=message):
+        render(run.folder, tmp_path / out, RenderSettings(**settings), "cpu", quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scene_file_has_no_photos_to_walk_along(run, tmp_path):
+    export(run, "splat", tmp_path / "scene.splat", 0.0, "cpu", quiet)
+    for settings in (RenderSettings(path="through"), replace(RenderSettings(), path="inputs")):
+        with pytest.raises(ConfigError, match="has no photos for --path"):
+            render(tmp_path / "scene.splat", tmp_path / "out", settings, "cpu", quiet)
+    with pytest.raises(FormatError, match="cannot read"):
+        render(tmp_path / "nowhere.ply", tmp_path / "out", RenderSettings(), "cpu", quiet)
