@@ -30,8 +30,8 @@ viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 from splatdeblur.view.page import write_page  # noqa: E402
 from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
-WINDOW = {"width": 1000, "height": 500}
-FREE = np.s_[200:, :580]  # of a screenshot, what neither controls nor messages cover
+WINDOW = {"width": 800, "height": 360}
+FREE = np.s_[200:, :380]  # of a screenshot, what neither controls nor messages cover
 
 
 def wait_for(condition, seconds=20.0):
