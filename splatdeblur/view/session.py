@@ -178,6 +178,7 @@ class Session:
         with self.client.atomic():
             self.client.camera.wxyz = wxyz
             self.client.camera.position = position
+        self.scenery.look_from(position)
 
     def _on_time(self) -> None:
         factor = self.panel.factor.value if self.panel.exposed.value == Exposed.EXAGGERATED else 1.0
