@@ -18,22 +18,29 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from . import __version__, pipeline, showing
+from . import __version__, pipeline, renders, showing
 from .capture import Capture
 from .config import DEFAULT_PRESET, Config, checked, load_preset, with_settings
+from .doctor import examine
 from .errors import SplatDeblurError
+from .export import FORMATS
+from .export import export as export_run
 from .optimize import TrainEvent
-from .result import Result, load_result
+from .renders import RenderSettings
+from .result import Result
 from .run import Run
+from .view.frames import PictureFormat
 
 # File names are no markup, and paths stay whole when the output is a file: `[red].jpg` is printed as it is called.
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="photos, a video, or a folder with known poses")]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run folder")]
+RunOrScene = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a run, or a .ply, .spz, .splat or .sog file")]
 Out = Annotated[Path, tyro.conf.arg(help="where to write")]
 Preset = Annotated[str, tyro.conf.arg(help="named settings, or a YAML file of one's own")]
 Downscale = Annotated[float, tyro.conf.arg(help="train on photos reduced by this factor; 0 chooses")]
+RenderDownscale = Annotated[float, tyro.conf.arg(help="photos' own size divided by this; 0: as trained")]
 Steps = Annotated[int | None, tyro.conf.arg(help="training steps; the preset says how many otherwise")]
 Seed = Annotated[int, tyro.conf.arg(help="of every random choice")]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu or cuda")]
@@ -84,6 +91,18 @@ def _bar() -> Iterator[tuple[Callable[[float | None, str], None], Callable[[Trai
                 console.print(event.note or line)
 
         yield show, show_event
+
+
+def doctor(input: Input):
+    """Judges photos or a video before anything long starts, and says what to shoot differently."""
+    with _bar() as (show, _):
+        findings = examine(input, show)
+    for finding in findings:
+        console.print(f"{finding.level}: {finding.what}")
+        if finding.why:
+            console.print(f"    because {finding.why}")
+        if finding.advice:
+            console.print(f"    better: {finding.advice}")
 
 
 def prepare(input: Input, *, out: Out, downscale: Downscale = 0, preset: Preset = DEFAULT_PRESET, set: Settings = ()):
@@ -142,22 +161,36 @@ def evaluate(
 
 
 def render(
-    run: RunFolder, *, out: Out, device: Device = "auto",
-    cameras: Annotated[Path | None, tyro.conf.arg(help="a transforms.json")] = None,
-    path: Annotated[str | None, tyro.conf.arg(help="inputs, through or orbit")] = None,
+    run: RunOrScene, *,
+    out: Annotated[Path, tyro.conf.arg(help="a folder, or NAME.mp4 for a video")], device: Device = "auto",
+    cameras: Annotated[Path | None, tyro.conf.arg(help="a transforms.json or COLMAP model")] = None,
+    path: Annotated[str | None, tyro.conf.arg(help="inputs, through, orbit or spiral")] = None,
+    frames: Annotated[int, tyro.conf.arg(help="views along the path; 0 chooses")] = 0,
+    format: Annotated[PictureFormat, tyro.conf.arg(help="png16: 16 bits; exr: linear light")] = "png",
+    depth: Annotated[bool, tyro.conf.arg(help="depth as 16-bit and coloured pictures, too")] = False,
+    shutter: Annotated[float, tyro.conf.arg(help="0: sharp; 1: photos blurred as learned; 2: twice as long")] = 0.0,
+    downscale: RenderDownscale = 0.0,
+    fps: Annotated[float, tyro.conf.arg(help="frames per second of a video")] = 30.0,
+    quality: Annotated[float, tyro.conf.arg(help="of a video, 0 to 100")] = 75.0,
 ):  # fmt: skip
-    """Sharp pictures of a trained scene."""
-    result = load_result(Run(run), device)
-    names, views = result.views(cameras, path)
+    """Pictures or a video of a trained scene, or of a scene file; goes on where it was interrupted."""
+    settings = RenderSettings(cameras, path, frames, format, depth, shutter, downscale, fps, quality)
     with _bar() as (show, _):
-        result.render(names, views, out, lambda fraction, message: show(fraction, message))
-    console.print(f"{len(names)} pictures of {views.width}x{views.height}: {out}")
+        drawn, views = renders.render(run, out, settings, device, show)
+    kept = f", {len(views) - drawn} of them from before" if drawn < len(views) else ""
+    size = f"of {views.width}x{views.height}" if views.sizes is None else "of the photos' sizes"
+    console.print(f"{len(views)} pictures {size}{kept}: {out}")
 
 
-def export(run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help="ply")] = "ply", out: Out):
-    """A trained scene as a file for other programs."""
-    pipeline.export(Run(run), format, out)
-    console.print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+def export(
+    run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help=", ".join(FORMATS))] = "ply", out: Out,
+    downscale: RenderDownscale = 0.0, device: Device = "auto",
+):  # fmt: skip
+    """A trained scene, or its sharp photos and cameras, as files for other programs."""
+    with _bar() as (show, _):
+        written = export_run(Run(run), format, out, downscale, device, show)
+    for path in written:
+        console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path.is_file() else str(path))
 
 
 def view(
@@ -184,6 +217,8 @@ def view(
 def _tell_capture(capture: Capture) -> None:
     for name, reason in capture.skipped.items():
         console.print(f"left out {name}: {reason}")
+    for note in capture.notes:
+        console.print(note)
     console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
 
 
@@ -194,7 +229,7 @@ def _tell_result(result: Result) -> None:
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 
-COMMANDS = {f.__name__: f for f in (reconstruct, prepare, pose, train, evaluate, render, export, view)}
+COMMANDS = {f.__name__: f for f in (reconstruct, doctor, prepare, pose, train, evaluate, render, export, view)}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union
 
 import yaml
 
+from .capture import PrepareConfig
 from .errors import ConfigError
 from .optimize import TrainConfig
 
@@ -23,6 +24,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "checkpoint_every": (1, ENDLESS),
     "prepare.max_size": (32, ENDLESS),
     "prepare.max_frames": (3, ENDLESS),
+    "prepare.max_photos": (3, ENDLESS),
     "pose.time_limit": (0, ENDLESS),
     "train.steps": (1, ENDLESS),
     "train.seed": (0, 2**31 - 1),
@@ -41,19 +43,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.loss.dssim": (0, 1),
     "evaluate.refine_steps": (0, ENDLESS),
 }
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """Photos and videos in.
-
-    Attributes:
-        max_size: longer photos are reduced to this many px; poses are found at this size.
-        max_frames: at most so many frames of a video, evenly spaced.
-    """
-
-    max_size: int = 1600
-    max_frames: int = 150
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from math import inf, isfinite
 from pathlib import Path
+from statistics import median
 
 import torch
+from torch import Tensor
 
 from . import capture, poses
+from .blur import assess_blur
 from .capture import Capture
 from .capture.choices import Choices, Use
-from .capture.pixels import read_photo, reduced_size
+from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
 from .errors import CaptureError, ConfigError, FormatError, PoseError
 from .evaluate import Scores
+from .exposure import Static
 from .geometry import Cameras
 from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
-from .poses.reconstruction import load_reconstruction, photo_path
+from .poses.reconstruction import load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .result import Result, load_result
 from .run import Run
@@ -32,6 +37,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
+BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
 MIN_SIDE_PX = 16  # SSIM's window has 11
 MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
@@ -47,11 +53,9 @@ def reconstruct(input: Path, run: Run, config: Config, on_progress: Progress, on
 
 def prepare(input: Path, run: Run, config: Config, on_progress: Progress) -> Capture:
     """Photos or a video to `images/` and `capture.json`."""
-    limits = config.prepare
     return capture.prepare(
-        input, run, downscale=config.downscale or 1.0, max_size=limits.max_size, max_frames=limits.max_frames,
-        on_progress=on_progress,
-    )  # fmt: skip
+        input, run, downscale=config.downscale or 1.0, limits=config.prepare, on_progress=on_progress
+    )
 
 
 def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstruction:
@@ -67,12 +71,15 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     chosen = _chosen(reconstruction.names, Choices.load(run.choices))
     names = tuple(reconstruction.names[i] for i in chosen)
     downscale = downscale_of(run, config)
-    pictures = torch.stack([read_photo(photo_path(run, name), downscale) for name in names])
+    pictures = [read_photo(photo_path(run, name), downscale) for name in names]
+    masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in names)
     full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
-    cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
-    photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels)
-    budget = config.train.budget(len(photos), cameras.width * cameras.height)
+    photos = PhotoSet.build(
+        names, cameras, pictures, config.train.resolution.levels, masks, _blur_px(pictures, config.train)
+    )
+    budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
         count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
@@ -92,6 +99,16 @@ def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
     return chosen
 
 
+def _blur_px(pictures: list[Tensor], settings: TrainConfig) -> tuple[float, ...] | None:
+    """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
+    if isinstance(settings.motion, Static) or not (settings.max_path or settings.loss.path):
+        return None
+    found = [assess_blur(picture, stride_px=BLUR_STRIDE_PX).strength_px for picture in pictures]
+    known = [blur for blur in found if isfinite(blur)]
+    usual = median(known) if known else inf
+    return tuple(blur if isfinite(blur) else usual for blur in found)
+
+
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
     """Corrections of the poses as fast as where they come from demands."""
     if Capture.load(run.capture).known_poses is not None:
@@ -102,9 +119,10 @@ def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
 
 
 def _require_sense(cameras: Cameras, downscale: float) -> None:
-    if min(cameras.width, cameras.height) < MIN_SIDE_PX:
+    width, height = min(cameras.own_sizes, key=min)
+    if min(width, height) < MIN_SIDE_PX:
         raise ConfigError(
-            f"--downscale {downscale:g} leaves photos of {cameras.width}x{cameras.height}; training needs "
+            f"--downscale {downscale:g} leaves photos of {width}x{height}; training needs "
             f"{MIN_SIDE_PX} px on the shorter side, so take a smaller factor or larger photos"
         )
     extent = torch.cat([cameras.Ks.flatten(), cameras.viewmats.flatten()]).abs().max()
@@ -192,6 +210,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names
+        and old.state.get("masks", 0) == trainer.photos.mask_mark
         and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
         and torch.equal(old.cameras.viewmats, cameras.viewmats)
         and torch.equal(old.cameras.Ks, cameras.Ks)
@@ -215,18 +234,3 @@ def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str,
     """Scores against a reference folder: `scores.json` and `evaluation/`."""
     result = load_result(run, device)
     return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)
-
-
-def export(run: Run, format: str, out: Path) -> None:
-    """Writes the scene as a file for other programs.
-
-    Raises:
-        ConfigError: no such format.
-    """
-    from .scene import ply
-
-    if format != "ply":
-        raise ConfigError(f'no export format "{format}"; there is ply')
-    if not out.name:
-        raise FormatError("--out needs a file name")
-    ply.write(checkpoints.load(run.require(run.checkpoint, "train")).scene(), out)

@@ -6,19 +6,15 @@ from pathlib import Path
 
 import torch
 
-from .capture.pixels import write_picture
 from .config import Config, config_from_plain
 from .errors import FormatError
 from .evaluate import Scores, TrainedPhotos, evaluate, show_side_by_side
 from .exposure import Exposure
 from .geometry import Cameras
 from .optimize import checkpoint as checkpoints
-from .optimize.initial import focus_point
-from .poses.imports import load_cameras
 from .render import Rasterizer, RenderOptions, best_available
 from .run import Run
 from .scene import Gaussians
-from .view import camera_path
 
 PATH_SAMPLES = 33  # instants at which blur paths are compared
 
@@ -66,29 +62,6 @@ class Result:
             self.run, reference, scene=self.scene, rasterizer=self.rasterizer, photos=self.photos(),
             options=self.options, downscale=self.config.downscale, refine_steps=refine_steps, on_progress=on_progress,
         )  # fmt: skip
-
-    def views(self, cameras: Path | None, path: str | None) -> tuple[tuple[str, ...], Cameras]:
-        """Names and cameras to render: of a file, or along a path; at training size unless a file says its own."""
-        if cameras is not None:
-            names, found = load_cameras(cameras)
-            return tuple(Path(name).stem for name in names), found.to(dtype=torch.float32)
-        sharp = self.photos().cameras
-        views = camera_path(sharp, path or "inputs", focus_point(sharp))
-        if views is sharp:
-            return tuple(Path(name).stem for name in self.names), views
-        return tuple(f"{i:04d}" for i in range(len(views))), views
-
-    @torch.no_grad()
-    def render(
-        self, names: tuple[str, ...], views: Cameras, out: Path, on_progress: Callable[[float, str], None]
-    ) -> None:
-        """Writes OUT/NAME.png for every view."""
-        for index, name in enumerate(names):
-            on_progress(index / len(names), f"view {name}")
-            drawn = self.rasterizer.render(
-                self.scene, views.at(index).to(self.rasterizer.device), options=self.options
-            )
-            write_picture(out / f"{name}.png", drawn.rgb[0].clamp(0, 1).cpu())
 
 
 def load_result(run: Run, device: str = "auto") -> Result:

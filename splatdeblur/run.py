@@ -25,6 +25,10 @@ class Run:
         return self.folder / "images"
 
     @property
+    def masks(self) -> Path:
+        return self.folder / "masks"
+
+    @property
     def choices(self) -> Path:
         return self.folder / "photos.json"
 

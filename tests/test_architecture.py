@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 LAYERS = [
-    "errors", "run", "geometry", "capture", "poses", "scene", "render", "exposure", "optimize", "evaluate",
-    "view", "config", "result", "pipeline", "showing", "cli",
+    "errors", "run", "geometry", "blur", "capture", "poses", "doctor", "scene", "render", "exposure", "optimize",
+    "evaluate", "view", "config", "result", "renders", "export", "pipeline", "showing", "cli",
 ]  # fmt: skip
 # Layers that do not know each other though their order would allow it: scenes, renderers and exposures are
 # handed what they need, whatever photos it came from; a viewer only reads snapshots.
@@ -20,7 +20,8 @@ STRANGERS = {
     "view": {"evaluate", "optimize"},
 }
 # Third-party packages by layer, where the layer promises to need no others.
-NEEDS_ONLY = {"errors": set(), "run": set(), "geometry": {"torch", "jaxtyping"}}
+NEEDS_ONLY = {"errors": set(), "run": set(), "geometry": {"torch", "jaxtyping"},
+              "blur": {"torch", "numpy", "jaxtyping", "PIL"}}
 PRINTS = {"cli"}
 
 PACKAGE = Path(__file__).resolve().parent.parent / "splatdeblur"

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
+import av
 import pytest
 import synthetic
 import torch
@@ -103,9 +104,16 @@ def test_renders_have_the_size_asked_for(run, capture, tmp_path):
     picture = read_photo(next((tmp_path / "file").rglob("*.png")))
     assert picture.shape == (SIZE[1], SIZE[0], 3)
     assert picture.std() > 0.05
-    assert "there are inputs, through, orbit" in splatdeblur(
-        "render", run, "--path", "spiral", "--out", tmp_path / "no", expect=2
+    assert "there are inputs, through, orbit, spiral" in splatdeblur(
+        "render", run, "--path", "helix", "--out", tmp_path / "no", expect=2
     )
+
+
+def test_a_video_is_the_path_and_leaves_nothing_else(run, tmp_path):
+    splatdeblur("render", run, "--path", "spiral", "--frames", 5, "--out", tmp_path / "film.mp4")
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        assert len([None for _ in film.decode(video=0)]) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
 def test_the_exported_file_is_the_scene(run, tmp_path):
@@ -113,6 +121,8 @@ def test_the_exported_file_is_the_scene(run, tmp_path):
     scene = ply.read(tmp_path / "scene.ply")
     assert len(scene) > 100
     assert torch.isfinite(scene.means).all()
+    splatdeblur("render", tmp_path / "scene.ply", "--frames", 2, "--out", tmp_path / "around")
+    assert len(list((tmp_path / "around").glob("*.png"))) == 2
     said = splatdeblur("export", run, "--format", "glb", "--out", tmp_path / "scene.glb", expect=2)
     assert 'no export format "glb"' in said
 

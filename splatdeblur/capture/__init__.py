@@ -2,5 +2,6 @@
 
 from .capture import Capture, Frame
 from .prepare import prepare
+from .store import PrepareConfig
 
-__all__ = ["Capture", "Frame", "prepare"]
+__all__ = ["Capture", "Frame", "PrepareConfig", "prepare"]

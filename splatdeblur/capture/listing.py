@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import CaptureError
-from .photos import PHOTO_SUFFIXES
+from .masks import FOLDER as MASKS
+from .masks import find_masks
+from .names import shown
+from .photos import OTHER_SUFFIXES, PHOTO_SUFFIXES
 
 COLMAP_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 
@@ -17,29 +20,59 @@ class Listing:
 
     Attributes:
         photos: the files, in order.
-        skipped: photos that the input names but that do not exist, name -> reason.
+        skipped: photos that the input names or holds but that cannot be taken, name -> reason.
         known_poses: the file or folder with their poses; None if there is none.
         held_out: how many photos the input sets aside for testing.
+        masks: photo -> its mask, see `masks`.
+        notes: sentences on what the input holds that is not used.
     """
 
     photos: tuple[Path, ...]
     skipped: dict[str, str] = field(default_factory=dict)
     known_poses: Path | None = None
     held_out: int = 0
+    masks: dict[Path, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def photos_in(folder: Path, *, is_recursive: bool = False) -> tuple[Path, ...]:
     """The photo files in a folder, sorted by name, numbers in numeric order; hidden files are left out."""
-    files = folder.rglob("*") if is_recursive else folder.iterdir()
-    photos = [
-        f for f in files if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".") and f.is_file()
-    ]
+    photos = [f for f in _files_in(folder, is_recursive) if f.suffix.lower() in PHOTO_SUFFIXES]
 
     def in_reading_order(path: Path) -> list[tuple[int, int, str]]:
         parts = re.split(r"(\d+)", path.relative_to(folder).as_posix())
         return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
     return tuple(sorted(photos, key=in_reading_order))
+
+
+def _files_in(folder: Path, is_recursive: bool) -> list[Path]:
+    files = folder.rglob("*") if is_recursive else folder.iterdir()
+    return [
+        f
+        for f in files
+        if not f.name.startswith(".") and f.is_file() and MASKS not in f.relative_to(folder).parts[:-1]
+    ]
+
+
+def _listing(folder: Path, *, is_recursive: bool = False, known_poses: Path | None = None) -> Listing:
+    """The photos in a folder with their masks, and why other pictures are left out.
+
+    A link that leads out of the folder is not followed: what it names was not given.
+    """
+    photos, root = photos_in(folder, is_recursive=is_recursive), folder.resolve()
+    inside = tuple(p for p in photos if p.resolve().is_relative_to(root))
+    skipped = {
+        shown(p.name): "a link that leaves the folder; copy the photo there to use it"
+        for p in photos
+        if p not in set(inside)
+    }
+    skipped |= {
+        shown(f.name): f"{f.suffix.lower()} is not read; export it as JPEG, PNG or TIFF"
+        for f in sorted(_files_in(folder, is_recursive))
+        if f.suffix.lower() in OTHER_SUFFIXES
+    }
+    return Listing(inside, skipped, known_poses, masks=find_masks(inside, folder))
 
 
 def colmap_model(folder: Path) -> Path | None:
@@ -123,15 +156,23 @@ def _list_transforms(path: Path) -> Listing:
             "train_filenames, or every split is another than train; name at least two photos for training"
         )
     files = {f["file_path"]: listed_path(path, f["file_path"]) for f in frames}
+    photos = tuple(dict.fromkeys(p for p in files.values() if p.is_file()))
+    masks = find_masks(photos, path.parent.resolve()) | find_masks(photos, path.parent.resolve() / "images")
+    for frame in frames:
+        if isinstance(frame.get("mask_path"), str) and files[frame["file_path"]].is_file():
+            masks[files[frame["file_path"]]] = listed_path(path, frame["mask_path"])
+    has_depth = any(key in frame for frame in frames for key in ("depth_file_path", "depth_path"))
     return Listing(
-        photos=tuple(dict.fromkeys(p for p in files.values() if p.is_file())),
+        photos,
         skipped={
-            name: f"{path.name} names it, but there is no such file"
+            shown(name): f"{path.name} names it, but there is no such file"
             for name, p in files.items()
             if not p.is_file()
         },
         known_poses=path,
         held_out=len(content["frames"]) - len(frames),
+        masks=masks,
+        notes=(f"{path.name} names depth pictures; they are not used",) if has_depth else (),
     )
 
 
@@ -165,12 +206,13 @@ def list_photos(folder: Path) -> Listing:
             return _list_transforms(folder / name)
     model = colmap_model(folder)
     if model is not None and (folder / "images").is_dir():
-        return Listing(photos_in(folder / "images", is_recursive=True), known_poses=model)
+        return _listing(folder / "images", is_recursive=True, known_poses=model)
     if (folder / "poses_bounds.npy").is_file():
         photos, is_held_out = llff_photos(folder / "poses_bounds.npy")
         kept = tuple(p for p, out in zip(photos, is_held_out, strict=True) if not out)
-        return Listing(kept, known_poses=folder / "poses_bounds.npy", held_out=sum(is_held_out))
-    photos = photos_in(folder)
-    if not photos and (folder / "images").is_dir():
-        photos = photos_in(folder / "images")
-    return Listing(photos)
+        masks = find_masks(kept, folder / "images")
+        return Listing(kept, known_poses=folder / "poses_bounds.npy", held_out=sum(is_held_out), masks=masks)
+    listing = _listing(folder)
+    if not listing.photos and (folder / "images").is_dir():
+        return _listing(folder / "images")
+    return listing

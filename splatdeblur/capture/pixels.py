@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -65,6 +65,21 @@ def read_photo(path: Path, downscale: float = 1.0) -> Float[Tensor, "height widt
         raise CaptureError(f"{path} cannot be read as a picture ({error}); replace or remove it") from error
     photo = torch.from_numpy(pixels).float() / 255
     return resize_photo(photo, *reduced_size(photo.shape[1], photo.shape[0], downscale))
+
+
+def read_mask(path: Path, downscale: float = 1.0) -> Bool[Tensor, "height width"]:
+    """Where a mask file is not black, reduced by `downscale`: a pixel counts only if all it is made from do.
+
+    Raises:
+        CaptureError: the file is missing, cut short or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            keep = torch.from_numpy(np.array(image.convert("L")) > 0)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CaptureError(f"{path} cannot be read as a mask ({error}); run `splatdeblur prepare` again") from error
+    width, height = reduced_size(keep.shape[1], keep.shape[0], downscale)
+    return resize_area(keep[..., None].double(), width, height)[..., 0] > 1 - 1e-9
 
 
 def write_picture(path: Path, srgb: Float[Tensor, "height width 3"]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capture.pixels import write_picture
-from ..errors import PoseError
+from ..errors import FormatError, PoseError
 from ..geometry import Cameras, inverse, log
 from ..render import Rasterizer, RenderOptions
 from ..run import Run
@@ -58,6 +58,11 @@ class _Evaluation:
         self.names = tuple(photos.names[i] for i in self.mine)
         self.cameras = photos.cameras.at(self.mine).to("cpu")
         self.reference = truth.photos.cameras.at(self.theirs).to("cpu")
+        for whose, cameras in (("the run's photos", self.cameras), ("the reference's photos", self.reference)):
+            if cameras.sizes is not None:
+                raise FormatError(
+                    f"{whose} have {len(set(cameras.sizes))} sizes; scores are made for photos of one size only"
+                )
         self.alignment: Alignment = fit_similarity(self.cameras, self.reference)
 
     def score(self, names: tuple[str, ...], pictures: Tensor, truths: Tensor) -> PictureScores:
@@ -154,7 +159,9 @@ class _Evaluation:
 
     def read_photos(self, names: tuple[str, ...]) -> Tensor | None:
         """The run's blurred photos at training size; None if a file is gone or has another size."""
-        return read_photos(self.run, names, self.downscale, self.cameras)
+        rows = [self.names.index(name) for name in names]
+        photos = read_photos(self.run, names, self.downscale, self.cameras.at(rows))
+        return None if photos is None else torch.stack(photos)
 
     def side_by_side(self, pictures: Tensor, extents: dict[str, float] | None) -> list[str]:
         photos = self.read_photos(self.names)

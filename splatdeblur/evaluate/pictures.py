@@ -1,5 +1,6 @@
 """Pictures for people: the blurred photo beside the sharp render, and beside the truth where there is one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,11 @@ def telling_photos(blur: Float[Tensor, "photo"], count: int = 3) -> list[int]:
     return order[ranks].tolist()
 
 
-def unsharpness(photos: Float[Tensor, "photo height width 3"]) -> Float[Tensor, "photo"]:
+def unsharpness(photos: Iterable[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "photo"]:
     """A rank of photos by blur where nothing better is known: minus their share of contrast in the finest detail."""
-    grey = photos.mean(-1)
-    fine = (grey[:, 1:, 1:] - grey[:, :-1, :-1]).square().mean((1, 2))
-    return -fine / grey.var(dim=(1, 2)).clamp(min=1e-8)
+    greys = [photo.mean(-1) for photo in photos]
+    fine = torch.stack([(grey[1:, 1:] - grey[:-1, :-1]).square().mean() for grey in greys])
+    return -fine / torch.stack([grey.var() for grey in greys]).clamp(min=1e-8)
 
 
 def _panel(picture: Tensor, width: int) -> Image.Image:

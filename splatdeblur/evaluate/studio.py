@@ -81,14 +81,14 @@ class Studio:
 
 def read_photos(
     run: Run, names: tuple[str, ...], downscale: float, cameras: Cameras
-) -> Float[Tensor, "photo height width 3"] | None:
+) -> tuple[Float[Tensor, "_ _ 3"], ...] | None:
     """The run's blurred photos at training size; None if a file is gone or has another size than the cameras."""
     try:
-        photos = [read_photo(photo_path(run, name), downscale) for name in names]
+        photos = tuple(read_photo(photo_path(run, name), downscale) for name in names)
     except CaptureError:
         return None
-    fits = all(photo.shape[:2] == (cameras.height, cameras.width) for photo in photos)
-    return torch.stack(photos) if fits else None
+    sizes = tuple((photo.shape[1], photo.shape[0]) for photo in photos)
+    return photos if sizes == cameras.own_sizes else None
 
 
 def show_side_by_side(
@@ -115,7 +115,7 @@ def show_side_by_side(
     pictures, _ = studio.render(cameras.at(chosen).to(dtype=torch.float32))
     notes = {i: "" if blur is None else f"blurred by about {blur[i]:.1f} px" for i in chosen}
     rows = [
-        Comparison(photos.names[i], taken[i], picture, note=notes[i])
+        Comparison(photos.names[i], taken[i], picture[: taken[i].shape[0], : taken[i].shape[1]], note=notes[i])
         for i, picture in zip(chosen, pictures, strict=True)
     ]
     path = run.evaluation / SIDE_BY_SIDE

@@ -47,7 +47,7 @@ class Views:
                 f"{path} is {picture.shape[1]}x{picture.shape[0]} px, its camera {lens.width}x{lens.height}; "
                 "need the pictures that the transforms.json speaks of"
             )
-        width, height = self.cameras.width, self.cameras.height
+        width, height = self.cameras.own_sizes[index]
         if not is_pinhole(lens):
             grid = undistortion_grid(lens, self.cameras.Ks[index], width, height)
             flat = undistort((picture * 255).round().to(torch.uint8).numpy(), grid)

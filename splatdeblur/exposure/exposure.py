@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..geometry import exp, inverse, log
 from ..render import Burst, Render
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
@@ -58,15 +59,29 @@ class Exposure(nn.Module):
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
 
-    def forward(self, render: RenderFn, frame: int, num_subframes: int) -> Photo:
-        """Photo `frame`, averaged from `num_subframes` renders made in one call."""
+    def path(
+        self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1
+    ) -> Float[Tensor, "time 4 4"]:
+        """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
+
+        A shorter exposure is the middle of the path. What the camera did beyond it nobody saw: for a longer one the
+        path is taken larger about its middle, as if the camera had moved so much faster.
+        """
+        viewmats = self.motion(frame, 0.5 + (times - 0.5) * min(open_for, 1))
+        if open_for <= 1:
+            return viewmats
+        middle = self.motion(frame, times.new_tensor([0.5]))
+        return exp(open_for * log(viewmats @ inverse(middle))) @ middle
+
+    def forward(self, render: RenderFn, frame: int, num_subframes: int, open_for: float | int = 1) -> Photo:
+        """Photo `frame`, averaged from `num_subframes` renders made in one call; `open_for` as in `path`."""
         settings = self.shutter.shutter
-        viewmats = self.motion(frame, self.shutter.render_times(frame, num_subframes))
+        viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
         burst = None
         if self.has_motion:
             slices = None
             if settings.is_thick:
-                edges = self.motion(frame, self.shutter.slice_edges(frame, num_subframes))
+                edges = self.path(frame, self.shutter.slice_edges(frame, num_subframes), open_for)
                 slices = torch.stack([edges[:-1], edges[1:]], dim=1)
             weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)

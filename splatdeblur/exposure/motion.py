@@ -139,6 +139,13 @@ class Motion(nn.Module):
         return focal_px * (squared + 1e-14).sqrt().sum()  # the small number keeps the gradient finite at rest
 
     @torch.no_grad()
+    def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
+        """Scales a photo's curve down to `longest_px` where it is longer."""
+        length = self.length_px(frame, focal_px).item()
+        if length > longest_px:
+            self.control_points[frame].mul_(longest_px / length)
+
+    @torch.no_grad()
     def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
         return torch.stack([self.length_px(frame, focal_px) for frame in range(len(self.units))])

@@ -104,6 +104,7 @@ def save(trainer: Trainer, path: Path, settings: dict[str, Any]) -> None:
         "settings": settings,
         "names": list(trainer.photos.names),
         "viewmats": cameras.viewmats, "Ks": cameras.Ks, "width": cameras.width, "height": cameras.height,
+        "sizes": None if cameras.sizes is None else [list(size) for size in cameras.sizes],
         "state": trainer.state(),
     }  # fmt: skip
     with atomic_write(path) as temporary:
@@ -133,7 +134,8 @@ def load(path: Path) -> Checkpoint:
         found = content.get("version") if isinstance(content, dict) else type(content).__name__
         raise FormatError(f"{path} has version {found}, this program reads version {VERSION}; train again")
     try:
-        cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"])
+        sizes = tuple((w, h) for w, h in content["sizes"]) if content.get("sizes") else None
+        cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"], sizes)
         checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
         lengths = {len(checkpoint.state["scene"][name]) for name in PARAMETERS}
         missing = [key for key in ("step", "exposure", "optimizers", "density") if key not in checkpoint.state]

@@ -47,7 +47,7 @@ def random_points(
     """Points that the cameras could see: even over their pictures, even in log depth around the scene's."""
     which = torch.randint(len(cameras), (count,), generator=generator)
     uniform = torch.rand(count, 3, generator=generator).to(depths)
-    pixel = uniform[:, :2] * uniform.new_tensor([cameras.width, cameras.height])
+    pixel = uniform[:, :2] * uniform.new_tensor(cameras.own_sizes)[which]
     z = depths[which] * 0.4 * (7.0 ** uniform[:, 2])
     K = cameras.Ks[which]
     xy = (pixel - K[:, :2, 2]) / torch.stack([K[:, 0, 0], K[:, 1, 1]], dim=-1) * z[:, None]

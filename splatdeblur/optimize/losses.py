@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..scene import Gaussians
@@ -21,10 +21,9 @@ class Loss:
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
-        path: weight of the length of the photo's blur path, in px of the stage at hand: motion has to pay for itself.
-        path_ramp: progress over which that charge rises from nothing. It settles what photos alone leave open: a
-            scene too sharp, blurred by paths too long. Charged from the start no path would grow, as one that is too
-            short to matter has nothing to show for itself.
+        path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
+            in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
+        path_ramp: progress over which that charge rises from nothing.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
@@ -33,7 +32,7 @@ class Loss:
     scale: float = 0.0
     temporal: float = 0.0
     path: float = 1e-3
-    path_ramp: tuple[float, float] = (0.1, 0.3)
+    path_ramp: tuple[float, float] = (0.0, 0.1)
     pose_anchor: float = 0.0
 
 
@@ -86,9 +85,18 @@ def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "heigh
 
 
 def photometric(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], dssim: float
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    dssim: float,
+    keep: Bool[Tensor, "height width"] | None = None,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error."""
+    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error.
+
+    Args:
+        keep: the pixels that count; the others are the photo's own on both sides, in SSIM's windows too.
+    """
+    if keep is not None:
+        predicted = torch.where(keep[..., None], predicted, photo)
     predicted = torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
     loss = (1 - dssim) * (predicted - photo).abs().mean()
     if dssim:

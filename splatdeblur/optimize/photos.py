@@ -1,50 +1,120 @@
 """The photos to explain, at every resolution of the training."""
 
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..capture.pixels import reduced_size, resize_photo
-from ..geometry import Cameras
+from ..capture.pixels import reduced_size, resize_area, resize_photo
+from ..geometry import Cameras, linear_from_srgb, srgb_from_linear
 
 SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM
+
+Pictures = tuple[Float[Tensor, "_ _ 3"], ...]
+Masks = tuple[Bool[Tensor, "_ _"] | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoSet:
-    """Posed photos, from coarse to fine.
+    """Posed photos, from coarse to fine, each of its own size.
 
     Attributes:
         names: of the photos.
         cameras: of each level, with the poses that training starts from.
-        pictures: of each level, sRGB values in [0, 1].
+        pictures: of each level, sRGB values in [0, 1], [height, width, 3] each; pixels that do not count have their
+            photo's mean colour, so that nothing of what was there reaches training.
+        keeps: of each level, the pixels that count, [height, width] each; None where all do.
+        blur_px: how far a point smears in each photo, as far as the photo itself tells, in px of the finest level;
+            infinity where that is not known.
     """
 
     names: tuple[str, ...]
     cameras: tuple[Cameras, ...]
-    pictures: tuple[Float[Tensor, "frame height width 3"], ...]
+    pictures: tuple[Pictures, ...]
+    keeps: tuple[Masks, ...]
+    blur_px: tuple[float, ...]
 
     @classmethod
     def build(
         cls,
         names: tuple[str, ...],
         cameras: Cameras,
-        pictures: Float[Tensor, "frame height width 3"],
+        pictures: Iterable[Float[Tensor, "_ _ 3"]],
         levels: tuple[int, ...],
+        masks: Masks | None = None,
+        blur_px: tuple[float, ...] | None = None,
     ) -> "PhotoSet":
-        """Reduces full-size `pictures` by each of `levels` in linear light; no picture goes under SMALLEST_PX."""
-        limit = max(1, min(cameras.width, cameras.height) // SMALLEST_PX)
-        sizes = [reduced_size(cameras.width, cameras.height, float(min(level, limit))) for level in levels]
-        stacks = tuple(torch.stack([resize_photo(p, *size) for p in pictures]) for size in sizes)
-        return cls(names, tuple(cameras.resized(*size) for size in sizes), stacks)
+        """Reduces full-size `pictures` by each of `levels` in linear light; no picture goes under SMALLEST_PX.
+
+        Args:
+            masks: True where a full-size pixel counts; a reduced one counts only if all it is made from do.
+            blur_px: as above, in full-size pixels.
+        """
+        keeps = masks or (None,) * len(names)
+        blanked = [_blanked(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
+        limit = max(1, min(map(min, cameras.own_sizes)) // SMALLEST_PX)
+        factors = [float(min(level, limit)) for level in levels]
+        sizes = [[reduced_size(w, h, factor) for w, h in cameras.own_sizes] for factor in factors]
+        return cls(
+            names,
+            tuple(cameras.resized_each(level) for level in sizes),
+            tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
+            tuple(tuple(_reduced(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
+            tuple(blur / factors[-1] for blur in blur_px or (inf,) * len(names)),
+        )
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def mean_pixels(self) -> int:
+        """Of a photo at the finest level."""
+        return round(sum(w * h for w, h in self.cameras[-1].own_sizes) / len(self))
+
+    @property
+    def mask_mark(self) -> int:
+        """Tells sets with different masks apart; 0 without masks."""
+        mark = 0
+        for index, keep in enumerate(self.keeps[-1]):
+            if keep is not None:
+                mark = zlib.crc32(np.packbits(keep.cpu().numpy()).tobytes(), mark ^ (index + 1))
+        return mark
+
+    def at(self, frames: list[int]) -> "PhotoSet":
+        """Some of the photos."""
+        return PhotoSet(
+            tuple(self.names[i] for i in frames),
+            tuple(c.at(frames) for c in self.cameras),
+            tuple(tuple(level[i] for i in frames) for level in self.pictures),
+            tuple(tuple(level[i] for i in frames) for level in self.keeps),
+            tuple(self.blur_px[i] for i in frames),
+        )
+
     def to(self, device: torch.device | str) -> "PhotoSet":
         """The same photos on another device."""
         return PhotoSet(
-            self.names, tuple(c.to(device) for c in self.cameras), tuple(p.to(device) for p in self.pictures)
+            self.names,
+            tuple(c.to(device) for c in self.cameras),
+            tuple(tuple(p.to(device) for p in level) for level in self.pictures),
+            tuple(tuple(k if k is None else k.to(device) for k in level) for level in self.keeps),
+            self.blur_px,
         )
+
+
+def _blanked(picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> Tensor:
+    """The picture with its mean colour, of the light, where it does not count."""
+    if keep is None or keep.all() or not keep.any():
+        return picture
+    mean = srgb_from_linear(linear_from_srgb(picture[keep]).mean(0))
+    return torch.where(keep[..., None], picture, mean)
+
+
+def _reduced(keep: Bool[Tensor, "_ _"] | None, width: int, height: int) -> Tensor | None:
+    if keep is None or keep.shape == (height, width):
+        return keep
+    return resize_area(keep[..., None].double(), width, height)[..., 0] > 1 - 1e-9

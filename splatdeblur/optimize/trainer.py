@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isfinite, log10
 
 import torch
@@ -20,12 +21,14 @@ from .initial import scene_depths, scene_scale
 from .losses import Loss, photometric, scene_prior, temporal
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
+from .visits import VisitAdam
 
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
 CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
+SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class TrainConfig:
         is_antialiased: Mip-Splatting's opacity compensation.
         random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
         noise: std of the initial control points of motion, in radians.
+        max_path: a photo's blur path is held to so many times the blur that shows in the photo, and a little more;
+            0 for no bound.
     """
 
     steps: int = 6000
@@ -56,6 +61,7 @@ class TrainConfig:
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
+    max_path: float = 2.0
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     tone: Tone = field(default_factory=Tone)
@@ -110,7 +116,7 @@ class Trainer:
         self.optimizers = self._make_optimizers()
         self.density = DensityControl(
             config.density,
-            budget=config.budget(len(photos), cameras.width * cameras.height),
+            budget=config.budget(len(photos), photos.mean_pixels),
             scene_scale=self.scene_scale, steps=config.steps,
         )  # fmt: skip
         self.step_number = 0
@@ -122,18 +128,21 @@ class Trainer:
         self._subframes = [1] * len(photos)
         self._snapshot: dict | None = None
 
-    def _make_optimizers(self) -> dict[str, torch.optim.Adam]:
-        groups = {name: [parameter] for name, parameter in self.scene.params.items()}
-        groups |= {
+    def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        of_scene = {
+            name: torch.optim.Adam([parameter], lr=0.0, eps=1e-15, fused=True)
+            for name, parameter in self.scene.params.items()
+        }
+        of_photos = {
             "motion": list(self.exposure.motion.control_points),
             "pose": list(self.exposure.motion.pose_deltas),
             "times": list(self.exposure.shutter.log_durations),
             "tone": list(self.exposure.tone.log_gains),
         }
-        fused = {name: name in self.scene.params for name in groups}
-        return {
-            name: torch.optim.Adam(parameters, lr=0.0, eps=1e-15, fused=fused[name])
-            for name, parameters in groups.items()
+        adam = VisitAdam if self.config.rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
+        return of_scene | {
+            name: adam(parameters, lr=0.0)
+            for name, parameters in of_photos.items()
             if any(p.numel() for p in parameters)
         }
 
@@ -161,16 +170,18 @@ class Trainer:
             self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
         return self._queue.pop()
 
-    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor]:
-        """The camera and the picture of a photo, or of a random window of it if it is large."""
+    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None]:
+        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large."""
         camera, photo = self.photos.cameras[level].at(frame), self.photos.pictures[level][frame]
+        keep = self.photos.keeps[level][frame]
         share = (self.config.crop_pixels or inf) / (camera.width * camera.height)
         if share >= 1:
-            return camera, photo
+            return camera, photo, keep
         width, height = round(camera.width * share**0.5), round(camera.height * share**0.5)
         free = torch.tensor([camera.width - width + 1, camera.height - height + 1])
         left, top = (torch.rand(2, generator=self.generator) * free).long().tolist()
-        return camera.cropped(left, top, width, height), photo[top : top + height, left : left + width]
+        window = slice(top, top + height), slice(left, left + width)
+        return camera.cropped(left, top, width, height), photo[window], None if keep is None else keep[window]
 
     def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
         """Draws the scene as it is at this progress, through one photo's lens."""
@@ -200,10 +211,10 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        camera, photo = self._window(level, frame)
+        camera, photo, keep = self._window(level, frame)
 
         predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes)
-        error = photometric(predicted.srgb, photo, self.config.loss.dssim)
+        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
@@ -212,7 +223,8 @@ class Trainer:
         if self.config.loss.path:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
-            loss = loss + charge * self.exposure.motion.length_px(frame, focal)
+            shows_px = self.photos.blur_px[frame] * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
+            loss = loss + charge * (self.exposure.motion.length_px(frame, focal) - shows_px).clamp(min=0)
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
@@ -221,12 +233,14 @@ class Trainer:
             note = self._recover()
         else:
             self._learn(loss, predicted.render, progress)
+            self._hold_path(frame)
             if self.step_number % CHECK_EVERY == 0 and not self._is_finite():
                 note = self._recover()
         self.step_number += 1
         self.seconds += time.perf_counter() - began
         with torch.no_grad():
-            mse = (predicted.srgb.clamp(0, 1) - photo).square().mean().item()
+            squares = (predicted.srgb.clamp(0, 1) - photo).square()
+            mse = (squares if keep is None or not keep.any() else squares[keep]).mean().item()
         after = self.progress
         return TrainEvent(
             step=self.step_number, progress=after, photo=self.photos.names[frame], loss=loss.item(),
@@ -250,6 +264,14 @@ class Trainer:
         )  # fmt: skip
         if self.step_number % SNAPSHOT_EVERY == 0 and self._is_finite():
             self._snapshot = self.state(is_copy=True)
+
+    def _hold_path(self, frame: int) -> None:
+        """Shortens a photo's blur path to the longest that the photo's looks allow."""
+        if not self.config.max_path:
+            return
+        camera = self.photos.cameras[-1].at(frame)
+        longest = self.config.max_path * self.photos.blur_px[frame] + SHARP_PATH * camera.width
+        self.exposure.motion.shorten(frame, longest, camera.Ks[0, 0, 0].item())
 
     def _is_finite(self) -> bool:
         """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""
@@ -306,6 +328,7 @@ class Trainer:
             "subframes": list(self._subframes),
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
+            "masks": self.photos.mask_mark,
             "generator": self.generator.get_state(),
             "scene": keep(dict(self.scene.params.items())),
             "exposure": keep(dict(self.exposure.state_dict())),

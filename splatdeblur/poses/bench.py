@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import pycolmap
 
-from ..capture import Capture
+from ..capture import Capture, Frame
+from ..capture.exif import FULL_FRAME_DIAGONAL_MM
 from .attempts import Features, Mapping
 
 T = TypeVar("T")
@@ -24,33 +25,72 @@ Report = Callable[[float, str], None]
 """Called with the finished fraction and a short message."""
 
 MIN_PHOTOS = 3
+SAME_FOCAL = 0.03  # relative; zoom lenses and EXIF's rounding differ by less without being another lens
 MAX_EXHAUSTIVE = 200  # photos; above, and for videos, neighbours in time are matched
-FULL_FRAME_DIAGONAL_MM = math.hypot(36, 24)
 
 
 class OutOfTime(Exception):
     """The time limit came before this step was through."""
 
 
-def initial_focal_px(capture: Capture) -> float | None:
-    """The focal length that most photos' EXIF tells, in px; None where EXIF is silent."""
-    known = Counter(f.focal_35mm for f in capture.frames if f.focal_35mm)
+def initial_focal_px(frames: Sequence[Frame], size: tuple[int, int]) -> float | None:
+    """The focal length that most of some photos' EXIF tells, in px for that size; None where EXIF is silent."""
+    known = Counter(f.focal_35mm for f in frames if f.focal_35mm)
     if not known:
         return None
-    return known.most_common(1)[0][0] / FULL_FRAME_DIAGONAL_MM * math.hypot(capture.width, capture.height)
+    return known.most_common(1)[0][0] / FULL_FRAME_DIAGONAL_MM * math.hypot(*size)
+
+
+def lens_groups(capture: Capture) -> dict[str, int]:
+    """Photo name -> number of its camera: photos of one size and, as far as EXIF tells, one focal length share one.
+
+    Photos whose EXIF is silent go with most others of their size.
+    """
+    groups: list[tuple[tuple[int, int], float | None]] = []
+    numbers: dict[str, int] = {}
+    by_size = Counter((capture.size_of(f), f.focal_35mm) for f in capture.frames if f.focal_35mm)
+    usual = {size: focal for (size, focal), _ in reversed(by_size.most_common())}
+    for frame in capture.frames:
+        size = capture.size_of(frame)
+        focal = frame.focal_35mm or usual.get(size)
+        for number, (known_size, known_focal) in enumerate(groups):
+            is_close = known_focal == focal or (known_focal and focal and abs(known_focal / focal - 1) < SAME_FOCAL)
+            if known_size == size and is_close:
+                numbers[frame.name] = number
+                break
+        else:
+            numbers[frame.name] = len(groups)
+            groups.append((size, focal))
+    return numbers
+
+
+def lenses_from(model: pycolmap.Reconstruction, capture: Capture) -> dict[str, pycolmap.Camera]:
+    """Photo name -> its camera in the model; of a photo without a pose, that of another one of its lens group.
+
+    Photos whose lens took none of the posed photos are left out.
+    """
+    groups = lens_groups(capture)
+    posed = {i.name: model.cameras[i.camera_id] for i in model.images.values() if i.has_pose}
+    by_group = {groups[name]: lens for name, lens in sorted(posed.items(), reverse=True) if name in groups}
+    lenses = {name: by_group[group] for name, group in groups.items() if group in by_group}
+    return lenses | posed
 
 
 def pairs_to_match(capture: Capture) -> list[tuple[str, str]]:
     """Which photos are compared: all with all; in videos and large captures near and, rarer, far ones."""
     names = [f.name for f in capture.frames]
-    is_video = all(f.time_s is not None for f in capture.frames)
-    if len(names) <= (60 if is_video else MAX_EXHAUSTIVE):
+    if len(names) <= (60 if capture.is_video else MAX_EXHAUSTIVE):
         return list(combinations(names, 2))
     near, far = 10, {2**k for k in range(4, 12)}
     steps = sorted({*range(1, near + 1), *far})
     pairs = [(names[i], names[i + s]) for i in range(len(names)) for s in steps if i + s < len(names)]
     # Every tenth photo with every tenth: closes the loop where a walk comes back to where it began.
     return list(dict.fromkeys([*pairs, *combinations(names[::10], 2)]))
+
+
+def batched(names: Sequence[str], count: int) -> list[Sequence[str]]:
+    """Cut into runs of `count`, the last one shorter."""
+    return [names[start : start + count] for start in range(0, len(names), count)]
 
 
 def in_blocks(pairs: list[tuple[str, str]], photos: int = 24) -> list[list[tuple[str, str]]]:
@@ -83,6 +123,7 @@ class Bench:
     Attributes:
         scratch: a folder for databases and models; of no use afterwards.
         photos: the folder of the photos.
+        masks: the folder of their masks, NAME.png for photo NAME, which may be missing; None for none.
         deadline: of `time.monotonic()`; infinity for none.
     """
 
@@ -91,6 +132,7 @@ class Bench:
     capture: Capture
     seed: int
     deadline: float
+    masks: Path | None = None
 
     def _interruptibly(self, work: Callable[[pycolmap.CancellationToken], T]) -> T:
         """Runs `work` in a thread, so that Ctrl-C and the deadline reach it while COLMAP computes."""
@@ -118,26 +160,31 @@ class Bench:
         database: Path,
         features: Features,
         names: Sequence[str],
-        lenses: Sequence[pycolmap.Camera] | None,
+        lenses: Sequence[pycolmap.Camera | None] | None,
         report: Report,
     ) -> None:
-        """Makes a database with the features of some photos.
+        """Makes a database with the features of some photos, none of them where a mask is black.
 
         Args:
-            lenses: what is known of each photo's lens, equal ones being one camera; None for one camera of all,
-                which starts from EXIF, else from a usual focal length.
+            lenses: what is known of each photo's lens, equal ones being one camera; None, for a photo or for all,
+                for one camera for each of `lens_groups`, which starts from EXIF, else from a usual focal length.
         """
         database.unlink(missing_ok=True)
         # Entered in order first, so that ids do not depend on which thread finishes first.
         pycolmap.Database.open(database).close()
-        mode = pycolmap.CameraMode.SINGLE
-        by_lens: dict[tuple[str, str], list[str]] = {}
+        one_camera = pycolmap.CameraMode.SINGLE
+        groups, frames = lens_groups(self.capture), {f.name: f for f in self.capture.frames}
+        by_lens: dict[tuple, list[str]] = {}
         for name, lens in zip(names, lenses or (None,) * len(names), strict=True):
-            by_lens.setdefault(self._model_and_params(lens), []).append(name)
-        for (model, params), alike in by_lens.items():
-            reader = pycolmap.ImageReaderOptions()
-            reader.camera_model, reader.camera_params = model, params
-            pycolmap.import_images(database, self.photos, mode, alike, reader)
+            size = self.capture.size_of(frames[name])
+            known = (groups[name],) if lens is None else (lens.model_name, ",".join(map(str, lens.params)))
+            by_lens.setdefault((size, known), []).append(name)
+        reader = pycolmap.ImageReaderOptions()
+        for (size, known), alike in by_lens.items():
+            if len(known) == 1:
+                known = self._first_guess([f for f in self.capture.frames if groups[f.name] == known[0]], size)
+            reader.camera_model, reader.camera_params = known
+            pycolmap.import_images(database, self.photos, one_camera, alike, reader)
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu = False
         options.max_image_size = features.max_photo_px
@@ -145,15 +192,20 @@ class Bench:
         options.sift.peak_threshold = features.peak_threshold
         options.sift.estimate_affine_shape = features.follows_shape
         options.sift.domain_size_pooling = features.follows_shape
-        for done in range(0, len(names), 8):
+        # With a folder of masks, COLMAP finds nothing in a photo that has none there.
+        masked = [name for name in names if self.masks is not None and frames[name].has_mask]
+        others = [name for name in names if name not in set(masked)]
+        done = 0
+        for some in (*batched(others, 8), *batched(masked, 8)):
             report(0.3 * done / len(names), f"features, photo {done + 1} of {len(names)}")
-            some = names[done : done + 8]
+            done += len(some)
+            reader.mask_path = self.masks if some[0] in masked else ""
             self._interruptibly(
                 lambda token, some=some: pycolmap.extract_features(
                     database,
                     self.photos,
-                    image_names=some,
-                    camera_mode=mode,
+                    image_names=list(some),
+                    camera_mode=pycolmap.CameraMode.AUTO,  # each photo has its camera by now
                     reader_options=reader,
                     extraction_options=options,
                     device=pycolmap.Device.cpu,
@@ -161,13 +213,10 @@ class Bench:
                 )
             )
 
-    def _model_and_params(self, lens: pycolmap.Camera | None) -> tuple[str, str]:
-        """As COLMAP wants to be told of a camera before it enters photos."""
-        if lens is not None:
-            return lens.model_name, ",".join(map(str, lens.params))
-        focal = initial_focal_px(self.capture)
-        known = "" if focal is None else f"{focal},{self.capture.width / 2},{self.capture.height / 2},0"
-        return "SIMPLE_RADIAL", known
+    def _first_guess(self, frames: Sequence[Frame], size: tuple[int, int]) -> tuple[str, str]:
+        """Model and parameters, as COLMAP wants to be told of a camera before it enters photos."""
+        focal = initial_focal_px(frames, size)
+        return "SIMPLE_RADIAL", "" if focal is None else f"{focal},{size[0] / 2},{size[1] / 2},0"
 
     def match(self, database: Path, features: Features, pairs: Pairs, report: Report) -> None:
         """Adds the verified matches of pairs of photos to a database."""

@@ -36,6 +36,7 @@ def find_poses(
         PoseError: too few photos have a pose; the message says what was tried.
     """
     report = on_progress or (lambda fraction, message: None)
+    masks = run.masks if any(frame.has_mask for frame in capture.frames) else None
     made_from = f"{capture.fingerprint} seed {seed}"
     if capture.fingerprint and is_saved_from(run, made_from):
         logger.info("%s has poses from the same photos already", run.folder)
@@ -43,9 +44,13 @@ def find_poses(
     if capture.known_poses is not None:
         posed = import_poses(Path(capture.known_poses), capture)
         if len(posed.points) < MIN_POINTS:
-            posed = with_points(posed, run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s)
+            posed = with_points(
+                posed, run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s, masks=masks
+            )
     else:
-        posed = reconstruct(run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s)
+        posed = reconstruct(
+            run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s, masks=masks
+        )
     reconstruction = save_posed(posed, run, made_from=made_from, on_progress=report)
     report(1.0, f"{len(reconstruction.names)} of {len(capture.frames)} photos have a pose")
     for name, reason in reconstruction.missing.items():

@@ -1,5 +1,6 @@
 """Poses that came along: transforms.json, COLMAP models, LLFF's poses_bounds.npy."""
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import torch
+from jaxtyping import Float
 from PIL import Image
+from plyfile import PlyData, PlyElementParseError, PlyParseError
+from torch import Tensor
 
 from ..capture import Capture
 from ..capture.listing import colmap_model, is_training_frame, listed_path, llff_photos, load_transforms
@@ -16,7 +20,11 @@ from ..geometry import Cameras, inverse
 from .lenses import pinhole_lens
 from .reconstruction import Posed, posed_from_colmap, viewmats_from_opengl
 
+logger = logging.getLogger(__name__)
+
 FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE")
+PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV", "PERSPECTIVE")
+OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # keys by which instant-ngp names lenses without pinhole
 
 
 def read_poses(path: Path, split: str | None = None) -> Posed:
@@ -66,7 +74,8 @@ def import_poses(path: Path, capture: Capture) -> Posed:
             f"{path} has poses for {len(known)} of the {len(capture.frames)} photos, need at least 3. "
             "To find poses from the photos alone, give the folder of the photos as input"
         )
-    lenses = tuple(_fitted(posed.lenses[row], capture, name) for name, row in known)
+    sizes = {frame.name: capture.size_of(frame) for frame in capture.frames}
+    lenses = tuple(_fitted(posed.lenses[row], sizes[name], name) for name, row in known)
     return replace(
         posed,
         names=tuple(name for name, _ in known),
@@ -86,18 +95,19 @@ def _photo_files(path: Path, names: tuple[str, ...]) -> list[Path]:
     return [(folder / name).resolve() for name in names]
 
 
-def _fitted(lens: pycolmap.Camera, capture: Capture, name: str) -> pycolmap.Camera:
-    """The lens at the size of the run's photos."""
-    scale_x, scale_y = capture.width / lens.width, capture.height / lens.height
+def _fitted(lens: pycolmap.Camera, size: tuple[int, int], name: str) -> pycolmap.Camera:
+    """The lens at the size of the run's photo."""
+    width, height = size
+    scale_x, scale_y = width / lens.width, height / lens.height
     # Rounding to whole pixels moves the two apart by about a pixel's worth, and no more.
     if abs(scale_x - scale_y) * max(lens.width, lens.height) > 2:
         raise PoseError(
-            f"{name} is {capture.width}x{capture.height} px, its pose speaks of {lens.width}x{lens.height}: "
+            f"{name} is {width}x{height} px, its pose speaks of {lens.width}x{lens.height}: "
             "not the same shape. Use the photos that the poses were made from"
         )
     fitted = pycolmap.Camera(lens.todict())
-    if (lens.width, lens.height) != (capture.width, capture.height):
-        fitted.rescale(capture.width, capture.height)
+    if (lens.width, lens.height) != size:
+        fitted.rescale(width, height)
     return fitted
 
 
@@ -124,9 +134,29 @@ def read_transforms(path: Path, split: str | None = None) -> Posed:
         raise PoseError(f"{path} has no frame of the split {split!r}; leave the split out to take all frames")
     world_from_camera = torch.stack([_matrix(path, frame) for frame in frames])
     sizes: dict[str, tuple[int, int]] = {}
-    lenses = tuple(_transforms_lens(path, {**content, **frame}, sizes) for frame in frames)
+    lenses = tuple(_transforms_lens(path, content, frame, sizes) for frame in frames)
     names = tuple(frame["file_path"] for frame in frames)
-    return Posed(names, viewmats_from_opengl(world_from_camera), lenses)
+    points, colors = _transforms_points(path, content)
+    return Posed(names, viewmats_from_opengl(world_from_camera), lenses, points, colors)
+
+
+def _transforms_points(path: Path, content: dict) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
+    """Points and colours of nerfstudio's `ply_file_path`, in the world of the poses; none if it cannot be read."""
+    none = torch.zeros(0, 3, dtype=torch.float64)
+    name = content.get("ply_file_path")
+    if not isinstance(name, str):
+        return none, none
+    try:
+        vertex = PlyData.read(str(listed_path(path, name)))["vertex"]
+        points, colors = (
+            torch.from_numpy(np.stack([np.asarray(vertex[key], np.float64) for key in keys], axis=1))
+            for keys in (("x", "y", "z"), ("red", "green", "blue"))
+        )
+    except (CaptureError, OSError, ValueError, KeyError, PlyParseError, PlyElementParseError) as error:
+        logger.warning("%s: the points of %r are not used (%s)", path, name, error)
+        return none, none
+    is_finite = points.isfinite().all(dim=1)
+    return points[is_finite], colors[is_finite] / 255
 
 
 def _is_in_split(content: dict, frame: dict, split: str) -> bool:
@@ -181,9 +211,23 @@ def _picture_size(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -
     return sizes[name]
 
 
-def _transforms_lens(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -> pycolmap.Camera:
-    """The lens of one frame; a frame's own fields go before the file's."""
+def _transforms_lens(
+    path: Path, content: dict, frame: dict, sizes: dict[str, tuple[int, int]]
+) -> pycolmap.Camera:
+    """The lens of one frame; a frame's own fields go before the file's.
+
+    Raises:
+        PoseError: no focal length, numbers that are none, or a lens that no pinhole camera can stand in for.
+    """
+    fields = {**content, **frame}
     width, height = _picture_size(path, fields, sizes)
+    model = fields.get("camera_model", "OPENCV")
+    others = [key for key in OTHER_LENSES if fields.get(key)]
+    if model not in (*PINHOLE_MODELS, *FISHEYE_MODELS) or others:
+        raise PoseError(
+            f"{path}: the camera model {others[0] if others else model!r} sees more than a flat picture can show; "
+            f"need {', '.join((*PINHOLE_MODELS, *FISHEYE_MODELS))}. Cut the photos into perspective views first"
+        )
 
     def number(key: str, default: float = 0.0) -> float:
         try:
@@ -194,17 +238,28 @@ def _transforms_lens(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]
             raise PoseError(f"{path}: {key} is {value}, need a finite number")
         return value
 
-    if "fl_x" in fields:
-        fl_x = number("fl_x")
-    elif "camera_angle_x" in fields:
-        fl_x = 0.5 * width / math.tan(0.5 * number("camera_angle_x"))
-    else:
+    def focal(axis: str, size_px: int) -> float | None:
+        """In px, from px, degrees (instant-ngp) or radians; a frame's own word goes before the file's."""
+        for source in (frame, content):
+            if f"fl_{axis}" in source:
+                return number(f"fl_{axis}")
+            for key, per_unit in ((f"{axis}_fov", math.pi / 180), (f"camera_angle_{axis}", 1.0)):
+                if key in source:
+                    angle = number(key) * per_unit
+                    if not 0 < angle < math.pi:
+                        raise PoseError(f"{path}: {key} is {number(key):g}; a pinhole camera sees 0 to 180 degrees")
+                    return 0.5 * size_px / math.tan(0.5 * angle)
+        return None
+
+    fl_x, fl_y = focal("x", width), focal("y", height)
+    fl_x, fl_y = fl_x or fl_y, fl_y or fl_x
+    if fl_x is None or fl_y is None:
         raise PoseError(f"{path} has neither fl_x nor camera_angle_x; the focal length is needed, in px or radians")
-    if min(fl_x, width, height) <= 0:
+    if min(fl_x, fl_y, width, height) <= 0:
         raise PoseError(f"{path}: focal length {fl_x} px and size {width}x{height} must be positive")
-    pinhole = [fl_x, number("fl_y", fl_x), number("cx", width / 2), number("cy", height / 2)]
+    pinhole = [fl_x, fl_y, number("cx", width / 2), number("cy", height / 2)]
     k1, k2, k3, k4, p1, p2 = (number(k) for k in ("k1", "k2", "k3", "k4", "p1", "p2"))
-    if fields.get("camera_model") in FISHEYE_MODELS or fields.get("is_fisheye"):
+    if model in FISHEYE_MODELS or fields.get("is_fisheye"):
         model, params = "OPENCV_FISHEYE", [*pinhole, k1, k2, k3, k4]
     elif k3 or k4:
         model, params = "FULL_OPENCV", [*pinhole, k1, k2, p1, p2, k3, k4, 0.0, 0.0]

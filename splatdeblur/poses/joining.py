@@ -12,7 +12,7 @@ import numpy as np
 import pycolmap
 
 from .attempts import Attempt
-from .bench import Bench, Pairs, Report, mapping_options, posed_model
+from .bench import Bench, Pairs, Report, lenses_from, mapping_options, posed_model
 from .reconstruction import Posed, posed_from_colmap
 
 MOST_MATCHED = 6  # neighbours of a missing photo by the number of matches with it
@@ -34,18 +34,18 @@ def join(
         matches: the database that the model was made from; its matches, verified or not, tell neighbours.
         database: a file to be made.
     """
-    names = [frame.name for frame in bench.capture.frames]
+    lenses = lenses_from(model, bench.capture)
+    names = [frame.name for frame in bench.capture.frames if frame.name in lenses]
     placed = {i.name: i for i in model.images.values() if i.has_pose}
     pairs = neighbour_pairs(names, set(placed), matches_between(matches))
     touched = sorted({name for pair in pairs for name in pair}, key=names.index)
     known = [placed[name] for name in touched if name in placed]
     if len(known) < 4:  # too few to bring a result back into the model's world
         return None
-    lens = model.cameras[known[0].camera_id]
-    bench.extract(database, attempt.features, touched, [lens] * len(touched), report)
+    bench.extract(database, attempt.features, touched, [lenses[name] for name in touched], report)
     bench.match(database, attempt.features, pairs, report)
     poses = {image.name: image.cam_from_world() for image in known}
-    start = bench.triangulate(database, posed_model(database, poses, dict.fromkeys(poses, lens)))
+    start = bench.triangulate(database, posed_model(database, poses, lenses))
     options = mapping_options(attempt.mapping, bench.seed)
     options.load_all_images = True  # else COLMAP fails on a start image whose features match nothing
     options.fix_existing_frames = True
@@ -61,7 +61,7 @@ def join(
         posed,
         names=tuple(posed.names[row] for row in rows),
         viewmats=posed.viewmats[rows],
-        lenses=tuple(lens for _ in rows),
+        lenses=tuple(lenses[posed.names[row]] for row in rows),
     )
 
 
@@ -96,18 +96,6 @@ def neighbour_pairs(names: list[str], placed: set[str], counts: dict[tuple[str, 
         others = [n for n in names if n not in placed and n != name and abs(order[n] - order[name]) <= NEXT_IN_ORDER]
         for pair in (*((name, n) for n in (*near, *others)), *combinations(near, 2)):
             found[tuple(sorted(pair, key=order.__getitem__))] = None
-    return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
-
-
-def likely_pairs(names: list[str], counts: dict[tuple[str, str], int], most: int = 12) -> Pairs:
-    """For every photo: pairs with the `most` photos that match it best and with the next ones in order."""
-    order = {name: index for index, name in enumerate(names)}
-    both_ways = counts | {(b, a): n for (a, b), n in counts.items()}
-    partners: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
-    for (a, b), count in both_ways.items():
-        partners[a].append((-count, b))
-    found = {tuple(sorted((a, b), key=order.__getitem__)) for a in names for _, b in sorted(partners[a])[:most]}
-    found |= {(a, b) for step in (1, 2) for a, b in zip(names, names[step:], strict=False)}
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
 

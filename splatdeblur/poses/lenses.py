@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pycolmap
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 
@@ -33,11 +33,14 @@ def pinhole_lens(K: Float[Tensor, "3 3"], width: int, height: int) -> pycolmap.C
     return pycolmap.Camera(model="PINHOLE", width=width, height=height, params=params)
 
 
-def straightened(lenses: Sequence[pycolmap.Camera]) -> tuple[Float[Tensor, "camera 3 3"], int, int]:
-    """Pinhole intrinsics of one picture size for photos of these lenses, and that size (width, height).
+def straightened(
+    lenses: Sequence[pycolmap.Camera],
+) -> tuple[Float[Tensor, "camera 3 3"], tuple[tuple[int, int], ...]]:
+    """Pinhole intrinsics for photos of these lenses, and the size (width, height) of each straightened photo.
 
     Lenses without distortion stay as they are. With distortion the focal length stays about the same and the
-    picture is cropped until every pixel sees something; all are then cropped to the smallest of them.
+    picture is cropped until every pixel sees something; photos that had one size are then cropped to the smallest
+    of them, and keep one size.
     """
     pinholes = []
     for lens in lenses:
@@ -46,11 +49,15 @@ def straightened(lenses: Sequence[pycolmap.Camera]) -> tuple[Float[Tensor, "came
         else:
             flat = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(blank_pixels=0.0), lens)
             pinholes.append((intrinsics(flat), flat.width, flat.height))
-    width, height = min(w for _, w, _ in pinholes), min(h for _, _, h in pinholes)
+    smallest: dict[tuple[int, int], tuple[int, int]] = {}
+    for lens, (_, w, h) in zip(lenses, pinholes, strict=True):
+        width, height = smallest.get((lens.width, lens.height), (w, h))
+        smallest[lens.width, lens.height] = min(width, w), min(height, h)
+    sizes = tuple(smallest[lens.width, lens.height] for lens in lenses)
     Ks = torch.stack([K for K, _, _ in pinholes])
-    Ks[:, 0, 2] -= torch.tensor([(w - width) // 2 for _, w, _ in pinholes], dtype=torch.float64)
-    Ks[:, 1, 2] -= torch.tensor([(h - height) // 2 for _, _, h in pinholes], dtype=torch.float64)
-    return Ks, width, height
+    cut = [((w - width) // 2, (h - height) // 2) for (_, w, h), (width, height) in zip(pinholes, sizes, strict=True)]
+    Ks[:, :2, 2] -= torch.tensor(cut, dtype=torch.float64)
+    return Ks, sizes
 
 
 def undistortion_grid(
@@ -77,6 +84,16 @@ def undistort(
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
     warped = torch.nn.functional.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return warped[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def undistort_mask(
+    keep: Bool[np.ndarray, "height width"], grid: Float[Tensor, "1 new_height new_width 2"]
+) -> Bool[np.ndarray, "new_height new_width"]:
+    """Which pixels of the straightened photo count: those for which bicubic sampling meets none that does not."""
+    ignored = torch.from_numpy(~keep)[None, None].float()
+    reach = torch.nn.functional.max_pool2d(ignored, 3, stride=1, padding=1)
+    warped = torch.nn.functional.grid_sample(reach, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return (warped[0, 0] == 0).numpy()
 
 
 def largest_shift_px(lens: pycolmap.Camera) -> float:

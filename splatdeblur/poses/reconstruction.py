@@ -22,7 +22,15 @@ from torch import Tensor
 from ..errors import PoseError
 from ..geometry import Cameras, inverse
 from ..run import Run
-from .lenses import intrinsics, is_pinhole, pinhole_lens, straightened, undistort, undistortion_grid
+from .lenses import (
+    intrinsics,
+    is_pinhole,
+    pinhole_lens,
+    straightened,
+    undistort,
+    undistort_mask,
+    undistortion_grid,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +81,7 @@ class Posed:
 
     def cameras(self) -> Cameras:
         """The pinhole cameras of the undistorted photos."""
-        return Cameras(self.viewmats, *straightened(self.lenses))
+        return Cameras.of_sizes(self.viewmats, *straightened(self.lenses))
 
     def straightened(self) -> Reconstruction:
         """The reconstruction of the undistorted photos."""
@@ -95,7 +103,7 @@ def viewmats_from_opengl(world_from_camera: Float[Tensor, "camera 4 4"]) -> Floa
 
 
 def opengl_from_viewmats(viewmats: Float[Tensor, "camera 4 4"]) -> Float[Tensor, "camera 4 4"]:
-    """The inverse of `viewmats_from_opengl`."""
+    """Camera-to-world matrices with OpenGL axes; the inverse of `viewmats_from_opengl`."""
     return inverse(viewmats) @ torch.diag(viewmats.new_tensor([1.0, -1.0, -1.0, 1.0]))
 
 
@@ -116,14 +124,14 @@ def posed_from_colmap(model: pycolmap.Reconstruction) -> Posed:
 
 
 def colmap_from_reconstruction(reconstruction: Reconstruction) -> pycolmap.Reconstruction:
-    """A COLMAP model with PINHOLE cameras, one shared if all are alike, and points without tracks."""
+    """A COLMAP model with PINHOLE cameras, one for each lens and size, and points without tracks."""
     model = pycolmap.Reconstruction()
     cameras = reconstruction.cameras
-    is_shared = bool((cameras.Ks == cameras.Ks[:1]).all())
+    camera_ids: dict[tuple, int] = {}
     for index, (name, viewmat) in enumerate(zip(reconstruction.names, cameras.viewmats, strict=True)):
-        camera_id = 1 if is_shared else index + 1
+        lens = pinhole_lens(cameras.Ks[index], *cameras.own_sizes[index])
+        camera_id = camera_ids.setdefault((*lens.params, lens.width, lens.height), len(camera_ids) + 1)
         if not model.exists_camera(camera_id):
-            lens = pinhole_lens(cameras.Ks[index], cameras.width, cameras.height)
             lens.camera_id = camera_id
             model.add_camera_with_trivial_rig(lens)
         image = pycolmap.Image(name=name, camera_id=camera_id, image_id=index + 1)
@@ -138,6 +146,12 @@ def photo_path(run: Run, name: str) -> Path:
     """The photo that fits the pinhole cameras: the undistorted one if there is one, else `images/`."""
     undistorted = _undistorted_path(run.poses / "images", name)
     return undistorted if undistorted.is_file() else run.images / name
+
+
+def mask_path(run: Run, name: str) -> Path | None:
+    """The mask that fits `photo_path`; None if all of the photo counts."""
+    masks = (run.poses / "masks" if photo_path(run, name).is_relative_to(run.poses) else run.masks) / f"{name}.png"
+    return masks if masks.is_file() else None
 
 
 def _undistorted_path(folder: Path, name: str) -> Path:
@@ -163,7 +177,7 @@ def save_posed(
     folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".poses."))
     try:
         if posed.is_distorted:
-            _write_undistorted(posed, reconstruction.cameras, run.images, folder / "images", on_progress)
+            _write_undistorted(posed, reconstruction.cameras, run, folder, on_progress)
         (folder / "sparse").mkdir()
         colmap_from_reconstruction(reconstruction).write(folder / "sparse")
         facts = {
@@ -186,20 +200,27 @@ def save_posed(
 def _write_undistorted(
     posed: Posed,
     cameras: Cameras,
-    photos: Path,
+    run: Run,
     folder: Path,
     on_progress: Callable[[float | None, str], None],
 ) -> None:
-    folder.mkdir()
+    """Photos and their masks as the pinhole cameras would have taken them, to `images/` and `masks/` in `folder`."""
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
     grids: dict[int, Tensor] = {}
-    for lens, K in zip(posed.lenses, cameras.Ks, strict=True):
+    for lens, K, size in zip(posed.lenses, cameras.Ks, cameras.own_sizes, strict=True):
         if id(lens) not in grids:  # most often all photos share one lens
-            grids[id(lens)] = undistortion_grid(lens, K, cameras.width, cameras.height)
+            grids[id(lens)] = undistortion_grid(lens, K, *size)
 
     def write(name: str, lens: pycolmap.Camera) -> None:
-        with Image.open(photos / name) as image:
+        with Image.open(run.images / name) as image:
             picture = undistort(np.asarray(image.convert("RGB")), grids[id(lens)])
-        Image.fromarray(picture).save(_undistorted_path(folder, name), compress_level=3)
+        Image.fromarray(picture).save(_undistorted_path(folder / "images", name), compress_level=3)
+        mask = run.masks / f"{name}.png"
+        if mask.is_file():
+            with Image.open(mask) as image:
+                keep = undistort_mask(np.asarray(image.convert("L")) > 0, grids[id(lens)])
+            Image.fromarray(keep.astype(np.uint8) * 255).save(folder / "masks" / mask.name)
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -232,11 +253,10 @@ def load_reconstruction(run: Run) -> Reconstruction:
         posed = posed_from_colmap(pycolmap.Reconstruction(run.poses / "sparse"))
         rows = [posed.names.index(name) for name in facts["registered"]]
         lenses: Sequence[pycolmap.Camera] = [posed.lenses[row] for row in rows]
-        cameras = Cameras(
+        cameras = Cameras.of_sizes(
             posed.viewmats[rows],
             torch.stack([intrinsics(c) for c in lenses]),
-            lenses[0].width,
-            lenses[0].height,
+            [(c.width, c.height) for c in lenses],
         )
         return Reconstruction(
             tuple(facts["registered"]),

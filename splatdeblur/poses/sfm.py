@@ -16,10 +16,21 @@ from ..capture import Capture
 from ..errors import PoseError
 from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
-from .bench import MIN_PHOTOS, Bench, OutOfTime, Pairs, Report, mapping_options, pairs_to_match, quiet_colmap
-from .joining import join, likely_pairs, matches_between
+from .bench import (
+    MIN_PHOTOS,
+    Bench,
+    OutOfTime,
+    Pairs,
+    Report,
+    lenses_from,
+    mapping_options,
+    pairs_to_match,
+    quiet_colmap,
+)
+from .joining import join, matches_between
 from .lenses import largest_shift_px
 from .reconstruction import Posed, posed_from_colmap
+from .shortlist import coarse_matches, likely_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +39,7 @@ MIN_PHOTOS_FOR_LENS = 10
 NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
 MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
+LIKELY_PARTNERS = 40  # of a photo among many
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
 
 
@@ -74,8 +86,12 @@ def reconstruct(
     on_progress: Callable[[float | None, str], None],
     time_limit_s: float | None,
     ladder: tuple[Attempt, ...] = LADDER,
+    masks: Path | None = None,
 ) -> Posed:
     """Poses from the photos alone.
+
+    Args:
+        masks: folder of NAME.png for photo NAME, black where nothing of the photo may be used.
 
     Raises:
         PoseError: too few photos fit together, even on the last rung.
@@ -86,7 +102,7 @@ def reconstruct(
     sentences: list[str] = []
     best: Outcome | None = None
     with tempfile.TemporaryDirectory(prefix="splatdeblur-") as scratch, quiet_colmap():
-        bench = Bench(Path(scratch), photos, capture, seed, math.inf)
+        bench = Bench(Path(scratch), photos, capture, seed, math.inf, masks)
         for attempt in (rung.fitted(len(names)) for rung in ladder):
             if best is not None:  # the time limit is on doing better, not on having anything
                 bench = replace(bench, deadline=deadline)
@@ -147,11 +163,12 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
     posed = posed_from_colmap(outcome.model)
     if outcome.joined is not None:
         joined = outcome.joined
+        same = {lens.camera_id: lens for lens in posed.lenses}
         posed = replace(
             posed,
             names=posed.names + joined.names,
             viewmats=torch.cat([posed.viewmats, joined.viewmats]),
-            lenses=posed.lenses + tuple(posed.lenses[0] for _ in joined.names),
+            lenses=posed.lenses + tuple(same[lens.camera_id] for lens in joined.lenses),
             points=torch.cat([posed.points, joined.points]),
             colors=torch.cat([posed.colors, joined.colors]),
         )
@@ -212,13 +229,17 @@ def _database(bench: Bench, features: Features) -> Path:
     return bench.scratch / f"features-{abs(hash(features))}.db"
 
 
-def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None) -> Pairs:
-    """Pairs to compare: the usual ones, but where slow features meet many photos only the likely ones."""
+def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path) -> Pairs:
+    """Pairs to compare, given the database with their features: of many photos only the likely ones."""
     names = [frame.name for frame in bench.capture.frames]
     is_slow = attempt.features.is_guided and len(names) > MAX_PHOTOS_GUIDED
-    if best is None or not is_slow:
-        return pairs_to_match(bench.capture)
-    return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+    if best is not None and is_slow:
+        return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+    pairs = pairs_to_match(bench.capture)
+    if len(pairs) <= len(names) * LIKELY_PARTNERS:
+        return pairs
+    likely = set(likely_pairs(names, coarse_matches(database), LIKELY_PARTNERS))
+    return [pair for pair in pairs if pair in likely]
 
 
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:
@@ -239,9 +260,9 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         partial = database.with_suffix(".partial")
         # Sharp features tell the lens best; features that blur moved would bend it to fit them.
         names = [frame.name for frame in bench.capture.frames]
-        lenses = list(best.model.cameras.values())[:1] * len(names) if knows_lens else None
-        bench.extract(partial, attempt.features, names, lenses, report)
-        bench.match(partial, attempt.features, _pairs(bench, attempt, best), report)
+        known = lenses_from(best.model, bench.capture) if knows_lens else {}
+        bench.extract(partial, attempt.features, names, [known.get(name) for name in names], report)
+        bench.match(partial, attempt.features, _pairs(bench, attempt, best, partial), report)
         partial.rename(database)
     options = mapping_options(attempt.mapping, bench.seed)
     if knows_lens:

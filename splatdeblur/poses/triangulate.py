@@ -66,6 +66,7 @@ def with_points(
     seed: int,
     on_progress: Callable[[float | None, str], None],
     time_limit_s: float | None,
+    masks: Path | None = None,
 ) -> Posed:
     """The same poses and lenses, with the points that could be triangulated added to those there are.
 
@@ -74,12 +75,13 @@ def with_points(
     Args:
         photos: the folder of the capture's photos.
         time_limit_s: after so many seconds, what was matched until then counts.
+        masks: folder of NAME.png for photo NAME, black where nothing of the photo may be used.
     """
     started = time.monotonic()
     deadline = math.inf if time_limit_s is None else started + time_limit_s
     best, trouble = None, ""
     with tempfile.TemporaryDirectory(prefix="splatdeblur-") as scratch, quiet_colmap():
-        bench = Bench(Path(scratch), photos, capture, seed, deadline)
+        bench = Bench(Path(scratch), photos, capture, seed, deadline, masks)
         for kind, features in KINDS:
 
             def report(fraction: float, what: str, kind: str = kind) -> None:

@@ -15,11 +15,25 @@ WORST_CRF, BEST_CRF = 45, 8  # x264's scale of constant quality, from ugly to as
 BT709 = 1  # FFmpeg's number for the colours of HD video
 
 
+def require_video(path: Path, fps: float | int, quality: float | int) -> None:
+    """Raises what `write_video` would raise before its first frame: to be asked before hours of rendering."""
+    if path.suffix.lower() != ".mp4":
+        raise ConfigError(f"{path}: videos are written as MP4; give a name that ends in .mp4")
+    if not 0 < fps <= MAX_FPS:
+        raise ConfigError(f"--fps is {fps:g}; it must be above 0 and at most {MAX_FPS:g}")
+    if not 0 <= quality <= 100:
+        raise ConfigError(f"--quality is {quality:g}; it must be 0 to 100")
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise FormatError(f"{path} needs PyAV: pip install 'splatdeblur[video]', or write pictures instead") from error
+
+
 def write_video(
     path: Path,
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
-    fps: float = 30.0,
-    quality: float = 75.0,
+    fps: float | int = 30,
+    quality: float | int = 75,
 ) -> int:
     """Writes a video, whole or not at all, and returns how many frames it has.
 
@@ -33,17 +47,9 @@ def write_video(
         ConfigError: `path`, `fps` or `quality` make no sense.
         FormatError: PyAV is missing, there are no frames, or they differ in size.
     """
-    if path.suffix.lower() != ".mp4":
-        raise ConfigError(f"{path}: videos are written as MP4; give a name that ends in .mp4")
-    if not 0 < fps <= MAX_FPS:
-        raise ConfigError(f"--fps is {fps:g}; it must be above 0 and at most {MAX_FPS:g}")
-    if not 0 <= quality <= 100:
-        raise ConfigError(f"--quality is {quality:g}; it must be 0 to 100")
-    try:
-        import av
-        from av.video.reformatter import Colorspace
-    except ImportError as error:
-        raise FormatError(f"{path} needs PyAV: pip install 'splatdeblur[video]', or write pictures instead") from error
+    require_video(path, fps, quality)
+    import av
+    from av.video.reformatter import Colorspace
 
     count, shape = 0, None
     with atomic_write(path) as temporary:

@@ -28,6 +28,23 @@ def world_points(count=10):
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 0.5
 
 
+def test_cameras_of_several_sizes_scale_each_by_its_own_and_are_alike_again_when_taken_apart():
+    alike = random_cameras()
+    mixed = Cameras.of_sizes(alike.viewmats, alike.Ks, [(64, 48), (48, 64), (64, 48)])
+    assert (mixed.width, mixed.height) == (64, 64) and alike.sizes is None
+    assert alike.own_sizes == ((64, 48),) * 3
+    assert mixed.at(1).sizes is None and (mixed.at(1).width, mixed.at(1).height) == (48, 64)
+    assert mixed.at([0, 2]).sizes is None and mixed.at(slice(1, 3)).own_sizes == ((48, 64), (64, 48))
+    half = mixed.scaled(0.5)
+    assert half.own_sizes == ((32, 24), (24, 32), (32, 24))
+    other = mixed.resized_each([(64, 48), (96, 64), (64, 48)])
+    for point in world_points():
+        x, y = project(mixed, 1, point)
+        assert project(half, 1, point) == pytest.approx((x / 2, y / 2))
+        assert project(other, 1, point) == pytest.approx((x * 2, y))
+        assert project(other, 0, point) == pytest.approx(project(mixed, 0, point))
+
+
 def test_scaling_moves_every_point_with_the_picture():
     cameras = random_cameras()
     half = cameras.scaled(0.5)

@@ -47,6 +47,22 @@ def test_white_says_at_least_white():
     assert photometric(grey * 3, grey, 0.0) == 1.0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pixels_that_do_not_count_get_no_gradient_and_have_no_say(dtype):
+    predicted, photo = pictures(40, 50, dtype)
+    keep = torch.ones(40, 50, dtype=torch.bool)
+    keep[10:25, 20:32] = False
+    predicted.requires_grad_()
+    loss = photometric(predicted, photo, 0.5, keep)
+    loss.backward()
+    assert (predicted.grad[~keep] == 0).all() and (predicted.grad[keep] != 0).all()
+    with torch.no_grad():
+        other = torch.where(keep[..., None], predicted, torch.rand_like(predicted) * 3)
+        assert photometric(other, photo, 0.5, keep) == loss
+        better = torch.where(keep[..., None], photo, other)
+        assert abs(photometric(better, photo, 0.5, keep)) < 1e-6
+
+
 def test_the_temporal_term_counts_change_between_neighbours_only():
     frames = torch.zeros(3, 4, 4, 3)
     assert temporal(frames[:1]) == 0

@@ -14,6 +14,7 @@ from splatdeblur.exposure import Bezier, Shutter, Static, Tone
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
 from splatdeblur.optimize.density import MCMC, Default, relocation
+from splatdeblur.optimize.losses import Loss
 from splatdeblur.optimize.schedules import LearningRates, Resolution
 from splatdeblur.render.cpu import CpuRasterizer
 
@@ -29,14 +30,14 @@ def capture():
     return synthetic.make_capture(synthetic.make_scene(0), photos=6, size=(64, 48), blur_px=(1, 4), subframes=8)
 
 
-def make_trainer(config=CONFIG):
+def make_trainer(config=CONFIG, blur_px=None):
     shots = capture()
     viewmats = torch.as_tensor(shots.viewmats).float()
     Ks = torch.as_tensor(shots.K).float().expand(len(viewmats), 3, 3)
     cameras = Cameras(viewmats, Ks, 64, 48)
     pictures = torch.as_tensor(shots.photos).float()
     names = tuple(f"{i:03d}.png" for i in range(len(viewmats)))
-    photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels)
+    photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels, blur_px=blur_px)
     scene = initial_scene(
         cameras, torch.as_tensor(shots.points).float(), torch.as_tensor(shots.point_colors).float(),
         count=300, sh_degree=1, generator=torch.Generator().manual_seed(config.seed),
@@ -98,6 +99,27 @@ def test_every_preset_trains(name):
     assert events[-1].psnr > 8 and not any(event.note for event in events)
     assert (moved > 0.05) == trainer.exposure.has_motion
     assert {e.num_subframes for e in events} <= set(range(1, trainer.config.shutter.max_subframes + 1))
+
+
+def test_paths_are_held_to_the_blur_that_photos_show():
+    trainer = make_trainer(replace(CONFIG, noise=0.1), blur_px=(0.0, 3.0, 3.0, 3.0, 3.0, 1000.0))
+    list(trainer.run())
+    paths = trainer.exposure.motion.path_px(trainer.photos.cameras[-1].Ks[0, 0, 0].item())
+    little = 64 / 400
+    assert paths[0] <= little + 1e-3
+    assert (paths[1:5] <= 2 * 3.0 + little + 1e-3).all() and paths[1:5].max() > little
+    assert paths[5] > 2 * 3.0 + little
+
+
+def test_a_path_longer_than_the_blur_shown_is_charged_and_a_shorter_one_is_free():
+    def paths(loss):
+        trainer = make_trainer(replace(CONFIG, noise=0.01, max_path=0.0, loss=loss), blur_px=(0.0,) * 3 + (1000.0,) * 3)
+        list(trainer.run())
+        return trainer.exposure.motion.path_px(trainer.photos.cameras[-1].Ks[0, 0, 0].item())
+
+    free, charged = paths(Loss(path=0.0)), paths(Loss(path=0.1))
+    assert (charged[:3] < 0.7 * free[:3]).all()
+    assert charged[3:].mean() > 0.7 * free[3:].mean()
 
 
 def test_the_budget_of_gaussians_is_kept_and_used():

@@ -7,11 +7,13 @@ import pycolmap
 import pytest
 import torch
 from PIL import Image
+from plyfile import PlyData, PlyElement
 
-from splatdeblur.capture import Capture, prepare
+from splatdeblur.capture import Capture, PrepareConfig, prepare
 from splatdeblur.errors import PoseError
 from splatdeblur.geometry import inverse, look_at
 from splatdeblur.poses import find_poses, load_cameras, load_reconstruction, photo_path, read_poses
+from splatdeblur.poses.reconstruction import mask_path
 from splatdeblur.run import Run
 
 WIDTH, HEIGHT, FOCAL = 48, 32, 40.0
@@ -71,7 +73,7 @@ def test_opengl_axes_look_along_minus_z_with_y_up(tmp_path):
 def test_reduced_photos_bring_their_intrinsics_along(tmp_path):
     write_photos(tmp_path / "in/images")
     write_transforms(tmp_path / "in", ring_viewmats(), fl_x=FOCAL, w=WIDTH, h=HEIGHT)
-    poses = imported(tmp_path / "in", Run(tmp_path / "run"), max_size=WIDTH // 2)
+    poses = imported(tmp_path / "in", Run(tmp_path / "run"), limits=PrepareConfig(max_size=WIDTH // 2))
     assert poses.cameras.width == WIDTH // 2
     assert poses.cameras.Ks[0, 0, 0].item() == pytest.approx(FOCAL / 2)
     assert poses.cameras.Ks[0, 0, 2].item() == pytest.approx(WIDTH / 4)
@@ -90,6 +92,97 @@ def test_a_frame_may_have_its_own_lens(tmp_path):
     own = [{"fl_x": 30.0 + i} for i in range(5)]
     write_transforms(tmp_path, ring_viewmats(), own, fl_x=FOCAL, w=WIDTH, h=HEIGHT)
     assert load_cameras(tmp_path)[1].Ks[:, 0, 0].tolist() == [30, 31, 32, 33, 34]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"camera_angle_x": 2 * np.arctan(24 / 40)},  # synthetic NeRF scenes
+        {"camera_angle_x": 2 * np.arctan(24 / 40), "camera_angle_y": 2 * np.arctan(16 / 40), "w": 48.0, "h": 32.0},
+        {"x_fov": np.degrees(2 * np.arctan(24 / 40)), "aabb_scale": 16, "scale": 0.5, "offset": [0, 0, 0]},
+        {"fl_x": 40.0, "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "is_fisheye": False, "aabb_scale": 4},
+        {"fl_x": 80.0, "fl_y": 80.0, "cx": 48.0, "cy": 32.0, "w": 96, "h": 64},  # photos were reduced since
+    ],
+)
+def test_the_ways_in_which_files_tell_the_focal_length(tmp_path, fields):
+    write_photos(tmp_path / "in/images")
+    path = write_transforms(tmp_path / "in", ring_viewmats(), **fields)
+    content = json.loads(path.read_text())
+    for frame in content["frames"]:
+        frame["file_path"] = "./" + frame["file_path"].removesuffix(".png")  # as instant-ngp may have it
+        frame["sharpness"] = 31.4
+    path.write_text(json.dumps(content))
+    cameras = imported(tmp_path / "in", Run(tmp_path / "run")).cameras
+    expected = torch.tensor([[FOCAL, 0, 24], [0, FOCAL, 16], [0, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(cameras.Ks, expected.expand(5, 3, 3))
+    assert (cameras.width, cameras.height) == (WIDTH, HEIGHT)
+
+
+def test_a_frames_own_angle_goes_before_the_files_focal_length(tmp_path):
+    own = [{"camera_angle_x": 2 * np.arctan(24 / 30)}, {}, {}, {}, {}]
+    write_transforms(tmp_path, ring_viewmats(), own, fl_x=FOCAL, w=WIDTH, h=HEIGHT)
+    assert load_cameras(tmp_path)[1].Ks[:, 0, 0].tolist() == pytest.approx([30, 40, 40, 40, 40])
+
+
+def test_photos_of_several_sizes_keep_the_lenses_that_came_along(tmp_path):
+    write_photos(tmp_path / "in/images")
+    write_photos(tmp_path / "tall", size=(HEIGHT, WIDTH))
+    sizes = [{"w": WIDTH, "h": HEIGHT}] * 5
+    for index in (1, 4):
+        (tmp_path / "tall" / f"{index}.png").rename(tmp_path / "in/images" / f"{index}.png")
+        sizes[index] = {"w": 2 * HEIGHT, "h": 2 * WIDTH, "fl_x": 2 * FOCAL, "cx": HEIGHT + 2.0}
+    write_transforms(tmp_path / "in", ring_viewmats(), sizes, fl_x=FOCAL)
+    run = Run(tmp_path / "run")
+    found = imported(tmp_path / "in", run)
+    for cameras in (found.cameras, load_reconstruction(run).cameras):
+        assert cameras.own_sizes == tuple((HEIGHT, WIDTH) if i in (1, 4) else (WIDTH, HEIGHT) for i in range(5))
+        assert cameras.Ks[:, 0, 0].tolist() == pytest.approx([FOCAL] * 5)
+        assert cameras.Ks[:, 0, 2].tolist() == pytest.approx([24, HEIGHT / 2 + 1, 24, 24, HEIGHT / 2 + 1])
+    assert len(pycolmap.Reconstruction(run.poses / "sparse").cameras) == 2
+
+
+def test_points_masks_and_depth_that_nerfstudio_names_are_used_or_named(tmp_path):
+    write_photos(tmp_path / "in/images")
+    write_photos(tmp_path / "in/seen", count=1)
+    Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8)).save(tmp_path / "in/seen/0.png")
+    points = np.random.default_rng(0).normal(size=(150, 3))
+    rows = [(*p, 255, 0, 51) for p in points] + [(np.nan, 0, 0, 1, 2, 3)]
+    kinds = [(k, "f8") for k in "xyz"] + [(k, "u1") for k in ("red", "green", "blue")]
+    PlyData([PlyElement.describe(np.array(rows, dtype=kinds), "vertex")]).write(tmp_path / "in/points.ply")
+    extra = [{"mask_path": "seen/0.png"}, {"depth_file_path": "depth/1.png"}, {}, {}, {}]
+    write_transforms(
+        tmp_path / "in", ring_viewmats(), extra, fl_x=FOCAL, w=WIDTH, h=HEIGHT, ply_file_path="points.ply"
+    )
+    run = Run(tmp_path / "run")
+    capture = prepare(tmp_path / "in", run)
+    assert [f.has_mask for f in capture.frames] == [True, False, False, False, False]
+    assert any("depth pictures; they are not used" in note for note in capture.notes)
+    poses = find_poses(run, capture)
+    assert len(poses.points) == 150
+    torch.testing.assert_close(poses.points, torch.from_numpy(points))
+    torch.testing.assert_close(poses.colors[0], torch.tensor([1.0, 0.0, 0.2], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["gone.ply", "../outside.ply", "images/0.png"])
+def test_points_that_cannot_be_read_are_named_and_left(tmp_path, name, caplog):
+    write_photos(tmp_path / "images")
+    path = write_transforms(tmp_path, ring_viewmats(), fl_x=FOCAL, w=WIDTH, h=HEIGHT, ply_file_path=name)
+    assert len(read_poses(path).points) == 0 and "are not used" in caplog.text
+
+
+def test_masks_are_straightened_with_their_photos(tmp_path):
+    write_photos(tmp_path / "in/images")
+    (tmp_path / "in/masks").mkdir()
+    keep = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    keep[10:20, 10:30] = 0
+    Image.fromarray(keep).save(tmp_path / "in/masks/2.png")
+    write_transforms(tmp_path / "in", ring_viewmats(), fl_x=FOCAL, w=WIDTH, h=HEIGHT, k1=-0.2)
+    run = Run(tmp_path / "run")
+    cameras = imported(tmp_path / "in", run).cameras
+    assert mask_path(run, "1.png") is None
+    mask = np.asarray(Image.open(mask_path(run, "2.png")))
+    assert mask.shape == (cameras.height, cameras.width) and not mask[13:17, 14:26].any()
+    assert mask[:5].all() and mask[:, 40:].all()
 
 
 def test_a_split_chooses_its_frames(tmp_path):
@@ -112,6 +205,11 @@ def test_a_split_chooses_its_frames(tmp_path):
         {"fl_x": "wide"},
         {"fl_x": -3.0},
         {"w": 0},
+        {"camera_angle_x": 0.0},
+        {"x_fov": 200},
+        {"camera_model": "EQUIRECTANGULAR"},
+        {"camera_model": "VR180_L"},
+        {"is_fisheye": True, "ftheta_p0": 1.5},
     ],
 )
 def test_nonsense_in_a_frame_is_an_error_that_names_the_file(tmp_path, broken):

@@ -9,6 +9,7 @@ from splatdeblur.poses.lenses import (
     largest_shift_px,
     straightened,
     undistort,
+    undistort_mask,
     undistortion_grid,
 )
 
@@ -36,7 +37,7 @@ def dots(lens_points: np.ndarray, width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize("model", LENSES)
 def test_points_seen_through_the_lens_land_where_the_pinhole_sees_them(model):
     lens = make_lens(model)
-    (K,), width, height = straightened([lens])
+    (K,), ((width, height),) = straightened([lens])
     x, y = np.meshgrid([-0.45, -0.15, 0.15, 0.45], [-0.3, 0.0, 0.3])
     points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=-1)
     expected = (points @ K.numpy().T)[:, :2]
@@ -51,7 +52,7 @@ def test_points_seen_through_the_lens_land_where_the_pinhole_sees_them(model):
 @pytest.mark.parametrize("model", LENSES)
 def test_every_pixel_of_the_straightened_photo_was_seen(model):
     lens = make_lens(model)
-    (K,), width, height = straightened([lens])
+    (K,), ((width, height),) = straightened([lens])
     corners = np.array([[0.5, 0.5, 1], [width - 0.5, 0.5, 1], [0.5, height - 0.5, 1], [width - 0.5, height - 0.5, 1]])
     seen = lens.img_from_cam(corners @ np.linalg.inv(K.numpy()).T)
     assert (seen > -0.5).all() and (seen < np.array([128.5, 96.5])).all()
@@ -59,7 +60,7 @@ def test_every_pixel_of_the_straightened_photo_was_seen(model):
 
 def test_a_lens_without_distortion_is_left_alone():
     lens = pycolmap.Camera(model="OPENCV", width=128, height=96, params=[100, 101, 63, 47, 0, 0, 0, 0])
-    Ks, width, height = straightened([lens, lens])
+    Ks, ((width, height), _) = straightened([lens, lens])
     assert is_pinhole(lens) and (width, height) == (128, 96) and largest_shift_px(lens) < 1e-9
     torch.testing.assert_close(Ks, intrinsics(lens).expand(2, 3, 3))
     photo = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
@@ -68,11 +69,36 @@ def test_a_lens_without_distortion_is_left_alone():
 
 def test_different_lenses_give_pictures_of_one_size():
     lenses = [make_lens(m) for m in ("SIMPLE_RADIAL", "OPENCV")]
-    Ks, width, height = straightened(lenses)
+    Ks, ((width, height), other) = straightened(lenses)
+    assert other == (width, height)
     for lens, K in zip(lenses, Ks, strict=True):
-        alone, w, h = straightened([lens])
+        alone, ((w, h),) = straightened([lens])
         assert w >= width and h >= height
         assert abs(K[0, 2] - width / 2 - (alone[0, 0, 2] - w / 2)) <= 0.5
+
+
+def test_photos_of_other_sizes_keep_them():
+    wide, tall = make_lens("OPENCV"), make_lens("OPENCV")
+    tall.rescale(96, 128)
+    Ks, sizes = straightened([wide, tall, wide])
+    assert sizes[0] == sizes[2] != sizes[1] and sizes[1][0] < sizes[1][1]
+    for K, size, lens in zip(Ks, sizes, (wide, tall, wide), strict=True):
+        alone, own = straightened([lens])
+        assert own == (size,)
+        torch.testing.assert_close(K, alone[0])
+
+
+def test_a_mask_is_straightened_with_its_photo_and_never_lets_through_what_it_hides():
+    lens = make_lens("SIMPLE_RADIAL")
+    (K,), (size,) = straightened([lens])
+    grid = undistortion_grid(lens, K, *size)
+    keep = np.ones((96, 128), bool)
+    keep[40:50, 60:80] = False
+    photo = np.zeros((96, 128, 3), np.uint8)
+    photo[~keep] = 255
+    straight, kept = undistort(photo, grid), undistort_mask(keep, grid)
+    assert kept.shape == straight.shape[:2] and straight[kept].max() == 0
+    assert 200 < (~kept).sum() < 450
 
 
 def test_the_largest_shift_is_that_of_the_farthest_corner():

@@ -7,69 +7,30 @@ import numpy as np
 import pycolmap
 import pytest
 import torch
-from PIL import Image, ImageFilter
+from corner import FOCAL, HEIGHT, WIDTH, photograph_corner, texture, walk
+from PIL import Image
 
 from splatdeblur.capture import Capture, Frame, prepare
 from splatdeblur.errors import PoseError
-from splatdeblur.geometry import inverse, look_at
+from splatdeblur.geometry import inverse
 from splatdeblur.poses import find_poses, load_reconstruction, photo_path
 from splatdeblur.poses.attempts import LADDER
 from splatdeblur.poses.bench import (
     Bench,
     in_blocks,
     initial_focal_px,
+    lens_groups,
     mapping_options,
     pairs_to_match,
     quiet_colmap,
 )
-from splatdeblur.poses.joining import join, likely_pairs, neighbour_pairs
+from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.sfm import disagreement
 from splatdeblur.run import Run
 
-WIDTH, HEIGHT, FOCAL = 240, 180, 200.0
 
-
-def texture(seed: int, size: int = 256) -> np.ndarray:
-    """Soft-edged noise at many scales, as features like it."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((size, size, 3))
-    for cells in (8, 16, 32, 64):
-        noise = Image.fromarray(rng.integers(0, 255, (cells, cells, 3), dtype=np.uint8))
-        total += np.asarray(noise.resize((size, size), Image.Resampling.NEAREST), dtype=float)
-    return np.asarray(Image.fromarray((total / 4).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1)))
-
-
-TEXTURES = [texture(seed) for seed in range(3)]
-
-
-def photograph_corner(viewmat: np.ndarray) -> np.ndarray:
-    """A photo of the inside of a corner: the planes x = 0, y = 0 and z = 0, seen from the positive octant."""
-    u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
-    rays = np.stack([(u - WIDTH / 2) / FOCAL, (v - HEIGHT / 2) / FOCAL, np.ones_like(u)], axis=-1)
-    rays = rays @ viewmat[:3, :3]  # into the world
-    center = -viewmat[:3, :3].T @ viewmat[:3, 3]
-    picture, nearest = np.zeros((HEIGHT, WIDTH, 3)), np.full((HEIGHT, WIDTH), np.inf)
-    for axis, image in enumerate(TEXTURES):
-        with np.errstate(divide="ignore"):
-            distance = -center[axis] / rays[..., axis]
-        hit = center + distance[..., None] * rays
-        a, b = (hit[..., k] for k in range(3) if k != axis)
-        is_seen = (distance > 0) & (distance < nearest)
-        cell = [np.nan_to_num(x * 100).astype(int) % image.shape[0] for x in (a, b)]
-        picture[is_seen] = image[cell[0], cell[1]][is_seen]
-        nearest[is_seen] = distance[is_seen]
-    return picture.round().astype(np.uint8)
-
-
-def walk(count: int) -> torch.Tensor:
-    angle = torch.linspace(0.25, 1.3, count, dtype=torch.float64)
-    eye = torch.stack([2.5 * angle.cos(), 2.5 * angle.sin(), 1.3 + 0.3 * (3 * angle).sin()], dim=-1)
-    target = torch.tensor([0.5, 0.5, 0.5], dtype=torch.float64).expand_as(eye)
-    return look_at(eye, target, torch.tensor([0.0, 0, 1], dtype=torch.float64))
-
-
-@pytest.fixture(scope="module")
-def corner(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", name="corner")
+def corner_photos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("corner")
     for index, viewmat in enumerate(walk(8).numpy()):
         Image.fromarray(photograph_corner(viewmat)).save(folder / f"{index}.png")
@@ -132,8 +93,60 @@ def capture_of(frames: list[Frame]) -> Capture:
 
 def test_the_focal_length_comes_from_exif_by_the_diagonal():
     frames = [Frame("a", "a", focal_35mm=f) for f in (26.0, 26.0, 50.0)]
-    assert initial_focal_px(capture_of(frames)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
-    assert initial_focal_px(capture_of([Frame("a", "a")])) is None
+    assert initial_focal_px(frames, (1200, 900)) == pytest.approx(26 / np.hypot(36, 24) * 1500)
+    assert initial_focal_px([Frame("a", "a")], (1200, 900)) is None
+
+
+def test_photos_share_a_camera_by_size_and_focal_length():
+    frames = [
+        Frame("wide", "", focal_35mm=13.0), Frame("a", "", focal_35mm=26.0), Frame("silent", ""),
+        Frame("tall", "", focal_35mm=26.0, size=(900, 1200)), Frame("b", "", focal_35mm=26.5),
+        Frame("silent tall", "", size=(900, 1200)), Frame("crop", "", size=(500, 500)),
+    ]  # fmt: skip
+    groups = lens_groups(capture_of([*frames, Frame("c", "", focal_35mm=26.0)]))
+    assert len(set(groups.values())) == 4
+    assert groups["a"] == groups["b"] == groups["c"] == groups["silent"] != groups["wide"]
+    assert groups["tall"] == groups["silent tall"] != groups["crop"]
+
+
+def test_portrait_and_landscape_have_a_camera_each(corner, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(8):
+        with Image.open(corner / f"{index}.png") as photo:
+            upright = photo.crop((50, 0, 190, 180)) if index in (2, 4, 5) else photo
+            upright.save(folder / f"{index}.png")
+    run = Run(tmp_path / "run")
+    poses = find_poses(run, prepare(folder, run))
+    assert poses.names == tuple(f"{i}.png" for i in range(8))
+    viewmats = walk(8)
+    true = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
+    assert disagreement(dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True)), true) < 0.01
+    again = load_reconstruction(run).cameras
+    assert again.own_sizes == poses.cameras.own_sizes
+    for index, (size, K) in enumerate(zip(again.own_sizes, again.Ks, strict=True)):
+        assert (size[0] < size[1]) == (index in (2, 4, 5))
+        assert K[0, 0].item() == pytest.approx(FOCAL, rel=0.05)
+        with Image.open(photo_path(run, f"{index}.png")) as photo:
+            assert photo.size == size
+
+
+def test_masked_pixels_give_no_features(corner, tmp_path):
+    folder, run = tmp_path / "in", Run(tmp_path / "run")
+    shutil.copytree(corner, folder)
+    (folder / "masks").mkdir()
+    keep = np.zeros((HEIGHT, WIDTH), np.uint8)
+    keep[:, WIDTH // 2 :] = 255
+    Image.fromarray(keep).save(folder / "masks/3.png")
+    capture = prepare(folder, run)
+    bench = Bench(tmp_path, run.images, capture, seed=0, deadline=math.inf, masks=run.masks)
+    with quiet_colmap():
+        bench.extract(tmp_path / "a.db", LADDER[0].features, ["3.png", "4.png"], None, silent)
+    database = pycolmap.Database.open(tmp_path / "a.db")
+    columns = {i.name: database.read_keypoints(i.image_id)[:, 0] for i in database.read_all_images()}
+    database.close()
+    assert len(columns["3.png"]) > 20 and columns["3.png"].min() >= WIDTH // 2 - 1
+    assert columns["4.png"].min() < WIDTH // 4
 
 
 def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
@@ -142,7 +155,7 @@ def test_every_pair_is_matched_once_and_videos_match_their_neighbours():
     assert len(pairs) == len(set(pairs)) == 50 * 49 // 2
     assert sorted(p for block in in_blocks(pairs, 8) for p in block) == sorted(pairs)
     assert all(len({n for p in block for n in p}) <= 16 for block in in_blocks(pairs, 8))
-    video = capture_of([Frame(str(i), "", time_s=i / 2) for i in range(150)])
+    video = replace(capture_of([Frame(str(i), "", time_s=i / 2) for i in range(150)]), is_video=True)
     pairs = pairs_to_match(video)
     assert len(pairs) == len(set(pairs)) < 3000
     assert all((str(i), str(i + 1)) in pairs for i in range(149))
@@ -165,13 +178,6 @@ def test_a_missing_photo_is_compared_with_its_likeliest_neighbours_and_they_with
     assert ("0", "11") in pairs and ("5", "9") in pairs and ("4", "5") in pairs and ("5", "6") in pairs
     assert ("1", "2") in pairs and ("0", "5") not in pairs
     assert len(pairs) == len(set(pairs)) and all(int(a) < int(b) for a, b in pairs)
-
-
-def test_likely_pairs_are_the_best_matched_and_the_next_in_order():
-    names = [str(i) for i in range(9)]
-    pairs = likely_pairs(names, {("0", "8"): 9, ("0", "7"): 8, ("0", "6"): 7, ("5", "1"): 3}, most=2)
-    assert {("0", "8"), ("0", "7"), ("0", "6"), ("1", "5"), ("3", "4"), ("3", "5")} <= set(pairs)
-    assert ("2", "8") not in pairs and len(pairs) == len(set(pairs)) == 4 + 8 + 7
 
 
 @pytest.mark.parametrize("odd", [None, "2.png"])

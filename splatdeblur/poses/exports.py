@@ -1,0 +1,115 @@
+"""Cameras for other programs: COLMAP models, transforms.json, trajectories; `imports` reads the first two back."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from plyfile import PlyData, PlyElement
+from torch import Tensor
+
+from ..geometry import inverse, quat_from_matrix
+from ..run import atomic_write
+from .reconstruction import Reconstruction, colmap_from_reconstruction, opengl_from_viewmats
+
+CONVENTIONS = (
+    "world_from_camera: 4x4 matrices from camera to world, OpenCV axes (x right, y down, z forward); shutter_time: "
+    "0 when the shutter opens, 1 when it closes; taken_at_s: the middle of the exposure; null: not known"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """How each photo's camera moved while the shutter was open.
+
+    Attributes:
+        names: of the photos.
+        viewmats: of each photo at each of the shutter times.
+        shutter_times: in [0, 1].
+        taken_at_s: middle of each exposure, in seconds; None if unknown.
+        exposures_s: length of each exposure, in seconds; None if unknown.
+    """
+
+    names: tuple[str, ...]
+    viewmats: Float[Tensor, "photo time 4 4"]
+    shutter_times: Float[Tensor, "time"]
+    taken_at_s: tuple[float | None, ...]
+    exposures_s: tuple[float | None, ...]
+
+
+def write_colmap(reconstruction: Reconstruction, folder: Path) -> None:
+    """A COLMAP model as binary files in FOLDER/sparse/0 and as text in FOLDER/sparse_text/0."""
+    model = colmap_from_reconstruction(reconstruction)
+    for part, write in (("sparse", model.write_binary), ("sparse_text", model.write_text)):
+        (folder / part / "0").mkdir(parents=True, exist_ok=True)
+        write(folder / part / "0")
+
+
+def write_transforms(reconstruction: Reconstruction, folder: Path) -> None:
+    """FOLDER/transforms.json as nerfstudio reads it, for photos in FOLDER/images, and points in FOLDER/points.ply."""
+    cameras = reconstruction.cameras
+    lenses = [
+        {"fl_x": K[0, 0].item(), "fl_y": K[1, 1].item(), "cx": K[0, 2].item(), "cy": K[1, 2].item()}
+        for K in cameras.Ks.double()
+    ]
+    is_shared = all(lens == lenses[0] for lens in lenses)
+    frames = [
+        {"file_path": f"images/{name}", **({} if is_shared else lens), "transform_matrix": pose.tolist()}
+        for name, lens, pose in zip(
+            reconstruction.names, lenses, opengl_from_viewmats(cameras.viewmats.double()), strict=True
+        )
+    ]
+    content = {
+        "camera_model": "OPENCV", "w": cameras.width, "h": cameras.height, **(lenses[0] if is_shared else {}),
+        "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "ply_file_path": "points.ply", "frames": frames,
+    }  # fmt: skip
+    columns = [(name, "f4") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue")]
+    points = np.empty(len(reconstruction.points), columns)
+    points["x"], points["y"], points["z"] = reconstruction.points.float().numpy().T
+    colors = (reconstruction.colors * 255).round().clamp(0, 255).numpy()
+    points["red"], points["green"], points["blue"] = colors.T
+    with atomic_write(folder / "points.ply") as temporary:
+        PlyData([PlyElement.describe(points, "vertex")], byte_order="<").write(str(temporary))
+    with atomic_write(folder / "transforms.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
+
+
+def write_trajectories(trajectories: Trajectories, path: Path) -> Path:
+    """Writes `path` as JSON and, beside it, the same as TUM text, whose path is returned.
+
+    TUM's lines are `seconds x y z qx qy qz qw`, world from camera. Photos without a time of their own are a second
+    apart there; an exposure of unknown length fills half the smallest gap between photos.
+    """
+    poses = inverse(trajectories.viewmats.double())
+    photos = [
+        {
+            "name": name, "taken_at_s": taken, "exposure_s": exposure,
+            "shutter_time": trajectories.shutter_times.tolist(), "world_from_camera": matrices.tolist(),
+        }
+        for name, taken, exposure, matrices in zip(
+            trajectories.names, trajectories.taken_at_s, trajectories.exposures_s, poses, strict=True
+        )
+    ]  # fmt: skip
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({"conventions": CONVENTIONS, "photos": photos}, indent=1))
+    text = path.with_suffix(".tum")
+    with atomic_write(text) as temporary:
+        temporary.write_text("".join(_tum_lines(trajectories, poses)))
+    return text
+
+
+def _tum_lines(trajectories: Trajectories, poses: Float[Tensor, "photo time 4 4"]) -> list[str]:
+    taken = [index + 0.5 if t is None else t for index, t in enumerate(trajectories.taken_at_s)]
+    gaps = np.diff(np.unique(taken))
+    spare = 0.5 * float(gaps.min()) if len(gaps) else 0.5
+    quats = quat_from_matrix(poses[..., :3, :3]).roll(-1, dims=-1)  # xyzw
+    lines = ["# seconds x y z qx qy qz qw, world from camera, OpenCV axes\n"]
+    for photo in np.argsort(taken, kind="stable"):
+        exposure = trajectories.exposures_s[photo]
+        seconds = taken[photo] + (trajectories.shutter_times.double() - 0.5) * (spare if exposure is None else exposure)
+        rows = torch.cat([seconds[:, None], poses[photo, :, :3, 3], quats[photo]], dim=1)
+        lines += [" ".join(f"{value:.9g}" if i else f"{value:.6f}" for i, value in enumerate(row)) + "\n"
+                  for row in rows.tolist()]  # fmt: skip
+    return lines

@@ -1,0 +1,231 @@
+"""Pictures and films of a trained run, or of a scene that came as a file."""
+
+import hashlib
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .capture.pixels import reduced_size
+from .capture.video import VIDEO_SUFFIXES
+from .errors import ConfigError
+from .exposure import Exposure
+from .geometry import Cameras
+from .optimize.initial import focus_point
+from .poses.imports import load_cameras
+from .poses.reconstruction import load_reconstruction
+from .render import Burst, Rasterizer, Render, RenderOptions, best_available
+from .result import Result, load_result
+from .run import Run
+from .scene import Gaussians, is_scene_file, load_scene
+from .view import camera_path
+from .view.film import require_video, write_video
+from .view.frames import FrameFiles, Picture, PictureFormat, write_frames
+from .view.paths import around_scene
+
+MAX_SUBFRAMES = 64
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What to draw and how to write it.
+
+    Attributes:
+        cameras: a transforms.json (or COLMAP model) with the views; with `path`, the cameras that it is made from.
+        path: inputs, through, orbit or spiral; None for the inputs, or for all views of `cameras`.
+        frames: how many views along a path; 0 chooses.
+        format: png, png16 or exr.
+        has_depth: depth as 16-bit pictures and as colours, too.
+        shutter: 0 for sharp renders; else the inputs as photos, blurred by so many times their exposure.
+        downscale: size of the photos divided by this; 0 for the size of the training.
+        fps, quality: of a video, see `write_video`.
+    """
+
+    cameras: Path | None = None
+    path: str | None = None
+    frames: int = 0
+    format: PictureFormat = "png"
+    has_depth: bool = False
+    shutter: float = 0.0
+    downscale: float = 0.0
+    fps: float = 30.0
+    quality: float = 75.0
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is drawn; of a scene without photos the last three are empty.
+
+    Attributes:
+        names: of the photos, as the files of their renders are called, without suffix.
+        cameras: of the photos, sharp, at the size asked for.
+        exposure: how the photos came to be, on the rasterizer's device.
+    """
+
+    scene: Gaussians
+    rasterizer: Rasterizer
+    options: RenderOptions
+    names: tuple[str, ...] = ()
+    cameras: Cameras | None = None
+    exposure: Exposure | None = None
+
+    @torch.no_grad()
+    def sharp(self, camera: Cameras) -> Picture:
+        """The scene from one camera."""
+        drawn = self.rasterizer.render(self.scene, camera.to(self.rasterizer.device), options=self.options)
+        return Picture(drawn.rgb[0], drawn.depth[0])
+
+    @torch.no_grad()
+    def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
+        """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
+        exposure, lens = self.exposure, camera.to(self.rasterizer.device)
+        spacing = exposure.shutter.shutter.spacing_px or 1.0
+        length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
+        count = min(max(1, math.ceil(length_px / spacing)), MAX_SUBFRAMES)
+
+        def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
+            return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
+
+        photo = exposure(render, frame, count, shutter)
+        return Picture(photo.srgb, photo.render.depth[0])
+
+
+def render(
+    source: Path, out: Path, settings: RenderSettings, device: str, on_progress: Callable[[float, str], None]
+) -> tuple[int, Cameras]:
+    """Draws views of a run folder or scene file into the folder `out`, or into the video `out` (NAME.mp4).
+
+    An interrupted call, made again, goes on where it stopped. Returns how many views were drawn this time, and all of
+    their cameras.
+
+    Raises:
+        ConfigError: the settings make no sense together.
+        FormatError: the source cannot be read, or the output would replace something else.
+    """
+    _check(out, settings)
+    subject = load_subject(source, device, settings.downscale)
+    names, views = views_of(subject, settings)
+    is_video = out.suffix.lower() in VIDEO_SUFFIXES
+    folder = out.with_name(f".{out.name}.frames") if is_video else out
+    files = FrameFiles(settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0)
+
+    def draw(index: int) -> Picture:
+        camera = views.at(index)
+        return subject.blurred(camera, index, settings.shutter) if settings.shutter else subject.sharp(camera)
+
+    drawn = write_frames(
+        names, draw, folder, files, made_from=fingerprint(subject, views, settings), on_progress=on_progress
+    )
+    if is_video:
+        on_progress(1.0, f"writing {out.name}")
+        write_video(out, _pictures(folder, names), settings.fps, settings.quality)
+        shutil.rmtree(folder)
+    return drawn, views
+
+
+def load_subject(source: Path, device: str, downscale: float) -> Subject:
+    """A run, or the scene in a file, ready to be drawn; photos at their own size divided by `downscale`.
+
+    Raises:
+        FormatError: it is neither.
+    """
+    if is_scene_file(source) and not source.is_dir():
+        rasterizer = best_available(device)
+        return Subject(load_scene(source).to(rasterizer.device).detached(), rasterizer, RenderOptions())
+    result = load_result(Run(source), device)
+    cameras = result.photos().cameras
+    if downscale:
+        cameras = _reduced(cameras, load_reconstruction(result.run).cameras.own_sizes, downscale)
+    exposure = result.exposure.to(result.rasterizer.device)
+    return Subject(result.scene, result.rasterizer, result.options, render_names(result), cameras, exposure)
+
+
+def render_names(result: Result) -> tuple[str, ...]:
+    """The photos' names without suffix, unless that makes two alike."""
+    stems = [Path(name).stem for name in result.names]
+    twice = {stem for stem, count in Counter(stems).items() if count > 1}
+    return tuple(name if stem in twice else stem for name, stem in zip(result.names, stems, strict=True))
+
+
+def views_of(subject: Subject, settings: RenderSettings) -> tuple[tuple[str, ...], Cameras]:
+    """Names and cameras of what `settings` ask for.
+
+    Raises:
+        ConfigError: the subject has no photos to make the path from.
+    """
+    names, base = subject.names, subject.cameras
+    if settings.cameras is not None:
+        files, base = load_cameras(settings.cameras)
+        names, base = tuple(Path(name).stem for name in files), base.to(dtype=torch.float32)
+        if len(set(names)) < len(names):
+            names = tuple(name.replace("/", "_") for name in files)
+        if settings.downscale:
+            base = _reduced(base, base.own_sizes, settings.downscale)
+    if base is None:
+        if settings.path not in (None, "orbit"):
+            raise ConfigError(f"a scene file has no photos for --path {settings.path}; give --cameras FILE, or orbit")
+        base = around_scene(subject.scene, settings.frames).to("cpu")
+        return _numbered(len(base)), base
+    if settings.path in (None, "inputs"):
+        return names, base
+    views = camera_path(base, settings.path, focus_point(base), settings.frames)
+    return _numbered(len(views)), views
+
+
+def _reduced(cameras: Cameras, full: Sequence[tuple[int, int]], downscale: float) -> Cameras:
+    return cameras.resized_each([reduced_size(width, height, downscale) for width, height in full])
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"{index:04d}" for index in range(count))
+
+
+def farthest(scene: Gaussians, views: Cameras) -> float:
+    """A z-depth in world units that hardly any Gaussian in the pictures exceeds."""
+    depths = [torch.ones((), dtype=torch.float64)]
+    for viewmat, K in zip(views.viewmats, views.Ks, strict=True):
+        local = scene.means.cpu() @ viewmat[:3, :3].mT + viewmat[:3, 3]
+        u, v, z = (local @ K.mT).unbind(-1)
+        is_seen = (z > 0) & (u > 0) & (u < z * views.width) & (v > 0) & (v < z * views.height)
+        if is_seen.any():
+            depths.append(z[is_seen].double().quantile(0.995))
+    return 1.05 * torch.stack(depths[1:] or depths).max().item()
+
+
+def fingerprint(subject: Subject, views: Cameras, settings: RenderSettings) -> str:
+    """Stands for all that decides what the pictures look like."""
+    chosen = {key: value for key, value in asdict(settings).items() if key in ("format", "has_depth", "shutter")}
+    tensors = [*subject.scene.params.values(), views.viewmats, views.Ks]
+    if settings.shutter and subject.exposure is not None:
+        tensors += subject.exposure.state_dict().values()
+    made = hashlib.sha256(repr((chosen, subject.options, views.own_sizes)).encode())
+    for tensor in tensors:
+        made.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return made.hexdigest()
+
+
+def _pictures(folder: Path, names: tuple[str, ...]) -> Iterator[np.ndarray]:
+    for name in names:
+        with Image.open(folder / f"{name}.png") as image:
+            yield np.asarray(image)
+
+
+def _check(out: Path, settings: RenderSettings) -> None:
+    if out.suffix.lower() in VIDEO_SUFFIXES:
+        require_video(out, settings.fps, settings.quality)
+        if settings.format != "png" or settings.has_depth:
+            raise ConfigError(f"{out} is a video; --format and --depth need a folder as --out")
+    if settings.shutter and (settings.cameras is not None or settings.path not in (None, "inputs")):
+        raise ConfigError("--shutter needs to know how the camera moved: it goes with --path inputs alone")
+    for name, value, low, high in (
+        ("--shutter", settings.shutter, 0, 100), ("--downscale", settings.downscale, 0, 1000),
+        ("--frames", settings.frames, 0, 100_000),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise ConfigError(f"{name} is {value:g}; it must be {low} to {high}")

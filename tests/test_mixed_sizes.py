@@ -1,0 +1,86 @@
+"""Photos of two sizes, one of them masked, from files to pictures of the finished scene."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+from PIL import Image
+
+from splatdeblur import pipeline, renders
+from splatdeblur.config import Config
+from splatdeblur.errors import FormatError
+from splatdeblur.renders import RenderSettings
+from splatdeblur.run import Run
+
+SIZE, UPRIGHT = (96, 64), (44, 64)
+CUT_PX = (SIZE[0] - UPRIGHT[0]) // 2
+
+
+def silent(*said) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    """Every third photo is cut to its upright middle."""
+    folder = tmp_path_factory.mktemp("capture")
+    shots = synthetic.make_capture(synthetic.make_scene(0), photos=8, size=SIZE, blur_px=(1, 3), subframes=8, tests=1)
+    shots.save(folder)
+    content = json.loads((folder / "transforms.json").read_text())
+    for index, frame in enumerate(content["frames"]):
+        if index % 3 == 0 and frame["file_path"].startswith("images"):
+            path = folder / frame["file_path"]
+            Image.open(path).crop((CUT_PX, 0, CUT_PX + UPRIGHT[0], UPRIGHT[1])).save(path)
+            frame |= {"w": UPRIGHT[0], "h": UPRIGHT[1], "cx": float(shots.K[0, 2]) - CUT_PX}
+    (folder / "transforms.json").write_text(json.dumps(content))
+    (folder / "masks").mkdir()
+    mask = np.full(SIZE[::-1], 255, np.uint8)
+    mask[20:40, 30:60] = 0
+    Image.fromarray(mask).save(folder / "masks/001.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(capture, tmp_path_factory):
+    run, config = Run(tmp_path_factory.mktemp("runs") / "run"), Config(downscale=1.0)
+    config = replace(config, train=replace(config.train, steps=25, gaussians=800))
+    return pipeline.reconstruct(capture, run, config, silent, silent)
+
+
+def sizes_of(count: int = 8) -> list[tuple[int, int]]:
+    return [UPRIGHT if i % 3 == 0 else SIZE for i in range(count)]
+
+
+def test_every_photo_keeps_its_camera_to_the_end(result):
+    assert list(result.cameras.own_sizes) == sizes_of()
+    assert (result.run.evaluation / "side_by_side.png").stat().st_size > 1000
+    trainer = pipeline.make_trainer(result.run, result.config)
+    assert [k is None for k in trainer.photos.keeps[-1]] == [i != 1 for i in range(8)]
+
+
+def test_pictures_of_the_inputs_have_the_inputs_sizes(result, tmp_path):
+    for downscale, factor in ((0.0, 1), (2.0, 2)):
+        out = tmp_path / str(factor)
+        _, views = renders.render(result.run.folder, out, RenderSettings(downscale=downscale), "cpu", silent)
+        sizes = [(w // factor, h // factor) for w, h in sizes_of()]
+        assert [Image.open(path).size for path in sorted(out.glob("*.png"))] == sizes == list(views.own_sizes)
+    _, orbit = renders.render(result.run.folder, tmp_path / "o", RenderSettings(path="orbit", frames=2), "cpu", silent)
+    assert orbit.sizes is None
+
+
+def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path, caplog):
+    mask = capture / "masks/001.png"
+    before = mask.read_bytes()
+    Image.new("L", SIZE, 255).save(mask)
+    pipeline.prepare(capture, result.run, result.config, silent)
+    pipeline.pose(result.run, result.config, silent)
+    pipeline.train(result.run, result.config, silent)
+    mask.write_bytes(before)
+    assert "starting anew" in caplog.text
+
+
+def test_scores_need_one_size_and_say_so(result, capture):
+    with pytest.raises(FormatError, match="2 sizes; scores"):
+        pipeline.evaluate(result.run, capture, "cpu", silent)
