@@ -121,8 +121,7 @@ class Session:
 
     def _show_splats(self) -> None:
         if len(self._shown.scene):
-            eye = self.stage.camera(self.index).centers[0]
-            self.scenery.show_splats(self.stage.display.splats(self._shown.scene, eye))
+            self.scenery.show_splats(self._shown.splats(self.index))
 
     def _refresh(self) -> None:
         """Shows what the controls say."""
