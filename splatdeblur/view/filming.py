@@ -94,5 +94,5 @@ class Filming:
                     picture = draw(stage, cameras.at(index), 0)
                 yield picture
 
-        count = write_video(path, frames(), fps=FPS)
+        count = write_video(path, frames(), fps=float(FPS))
         return f"{count} frames of {cameras.width}x{cameras.height}: {path}"

@@ -21,8 +21,7 @@ def write_page(stage: Stage, path: Path, *, index: int = 0) -> None:
     server = start_server("127.0.0.1", 0, path.stem)
     try:
         initial_camera(server, stage, index)
-        eye = stage.camera(index).centers[0]
-        Scenery(server.scene).show_splats(stage.display.splats(stage.scene, eye, is_sorted=True))
+        Scenery(server.scene).show_splats(stage.splats(index, is_sorted=True))
         html = server.scene.as_html()
     finally:
         stop_server(server)

@@ -106,7 +106,9 @@ def draw(
         depth, is_there = drawn.depth[0].cpu(), drawn.alpha[0].cpu() > 0.5
         known = depth[is_there] if is_there.any() else depth.flatten()
         near, far = torch.quantile(known[:: 1 + len(known) // 100_000], torch.tensor([0.02, 0.98])).tolist()
-        srgb = colored(-depth, -far, -near) * is_there[..., None]
+        # In inverse depth near things keep their shape where the background is far.
+        inverse = 1 / depth.clamp(min=near / 2 + 1e-6)
+        srgb = colored(inverse, 1 / (far + 1e-6), 1 / (near + 1e-6)) * is_there[..., None]
     elif look == Look.OPACITY:
         srgb = drawn.alpha[0, ..., None].expand(-1, -1, 3)
     elif look == Look.COUNT:

@@ -121,8 +121,7 @@ class Session:
 
     def _show_splats(self) -> None:
         if len(self._shown.scene):
-            eye = self.stage.camera(self.index).centers[0]
-            self.scenery.show_splats(self.stage.display.splats(self._shown.scene, eye))
+            self.scenery.show_splats(self._shown.splats(self.index))
 
     def _refresh(self) -> None:
         """Shows what the controls say."""
@@ -178,6 +177,7 @@ class Session:
         with self.client.atomic():
             self.client.camera.wxyz = wxyz
             self.client.camera.position = position
+        self.scenery.look_from(position)
 
     def _on_time(self) -> None:
         factor = self.panel.factor.value if self.panel.exposed.value == Exposed.EXAGGERATED else 1.0

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..exposure import Exposure
 from ..geometry import Cameras, exp, inverse, log
 from ..render import Rasterizer, RenderOptions
+from ..render.bake import baked
 from ..scene import Gaussians
-from .display import Display
+from .display import Display, Splats
 
 FRUSTUM_DEPTHS = (0.1, 0.45)  # least and most, in display units
 
@@ -54,6 +55,19 @@ class Stage:
         places = torch.from_numpy(self.display.points(self.cameras.centers))
         nearest = torch.cdist(places, places).fill_diagonal_(float("inf")).min(dim=1).values.median().item()
         return min(max(0.8 * nearest, FRUSTUM_DEPTHS[0]), FRUSTUM_DEPTHS[1])
+
+    @cached_property
+    def _browser_scene(self) -> Gaussians:
+        return baked(self.scene, self.cameras, self.options)
+
+    def splats(self, index: int, *, is_sorted: bool = False) -> Splats:
+        """The scene for a browser, which knows neither antialiasing nor view-dependent colours: they are those seen
+        from photo `index`.
+
+        Args:
+            is_sorted: the farthest from there come first, for pages that cannot sort.
+        """
+        return self.display.splats(self._browser_scene, self.camera(index).centers[0], is_sorted=is_sorted)
 
     @property
     def all_names(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 
 import numpy as np
 import viser
@@ -77,7 +76,7 @@ class Viewer:
         if session is not None:
             session.close()
 
-    def follow(self, on_new: Callable[[Stage], None] = lambda stage: None) -> None:
+    def follow(self) -> None:
         """Shows each newer state of the run until `stop`; returns then."""
         while not self._stopped.wait(POLL_S):
             stage = self._snapshots.poll()
@@ -87,7 +86,6 @@ class Viewer:
             for session in list(self.sessions.values()):
                 session.show(stage)
                 session.show_choices(self._choices)
-            on_new(stage)
 
     def stop(self) -> None:
         """Ends the server and `follow`."""
