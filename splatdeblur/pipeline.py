@@ -76,9 +76,8 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
-    photos = PhotoSet.build(
-        names, cameras, pictures, config.train.resolution.levels, masks, _blur_px(pictures, config.train)
-    )
+    photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
+    photos = replace(photos, blur_px=_blur_px(photos.pictures[-1], config.train))
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
@@ -99,10 +98,10 @@ def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
     return chosen
 
 
-def _blur_px(pictures: list[Tensor], settings: TrainConfig) -> tuple[float, ...] | None:
+def _blur_px(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[float, ...]:
     """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
     if isinstance(settings.motion, Static) or not (settings.max_path or settings.loss.path):
-        return None
+        return (inf,) * len(pictures)
     found = [assess_blur(picture, stride_px=BLUR_STRIDE_PX).strength_px for picture in pictures]
     known = [blur for blur in found if isfinite(blur)]
     usual = median(known) if known else inf

@@ -1,15 +1,17 @@
-"""Photos that are left out of a training, or kept from it for testing, by the file beside them."""
+"""What training is given: the photos that are not left out, and how blurred each of them looks."""
 
 import contextlib
 from dataclasses import replace
 
 import pytest
 import torch
+from blurring import shapes, streaked
 
 from splatdeblur import pipeline
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.errors import CaptureError
-from splatdeblur.optimize import checkpoint
+from splatdeblur.exposure import Static
+from splatdeblur.optimize import TrainConfig, checkpoint
 
 
 def choose(run, **uses):
@@ -91,3 +93,18 @@ def test_too_few_photos_left_are_an_error(run_copy, small_config):
     choose(run_copy, **{f"_00{i}": Use.LEFT_OUT for i in range(4)})
     with pytest.raises(CaptureError, match="leaves 2 of 6 photos for training; need at least 3"):
         pipeline.train(run_copy, small_config, lambda event: None)
+
+
+def test_training_is_told_how_blurred_each_photo_looks(run_copy, small_config):
+    photos = pipeline.make_trainer(run_copy, small_config).photos
+    assert len(photos.blur_px) == len(photos) and max(photos.blur_px) < photos.cameras[-1].width
+    still = replace(small_config, train=replace(small_config.train, motion=Static()))
+    assert pipeline.make_trainer(run_copy, still).photos.blur_px == (torch.inf,) * len(photos)
+
+
+def test_a_photo_without_texture_counts_as_blurred_as_the_others():
+    sharp = shapes(128, 160, seed=1)
+    pictures = (sharp, torch.full_like(sharp, 0.5), streaked(sharp, 12.0, 20.0))
+    little, unknown, much = pipeline._blur_px(pictures, TrainConfig())
+    assert little < 3 < 6 < much < 24
+    assert little <= unknown <= much

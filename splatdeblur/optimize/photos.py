@@ -47,13 +47,11 @@ class PhotoSet:
         pictures: Iterable[Float[Tensor, "_ _ 3"]],
         levels: tuple[int, ...],
         masks: Masks | None = None,
-        blur_px: tuple[float, ...] | None = None,
     ) -> "PhotoSet":
         """Reduces full-size `pictures` by each of `levels` in linear light; no picture goes under SMALLEST_PX.
 
         Args:
             masks: True where a full-size pixel counts; a reduced one counts only if all it is made from do.
-            blur_px: as above, in full-size pixels.
         """
         keeps = masks or (None,) * len(names)
         blanked = [_blanked(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
@@ -65,7 +63,7 @@ class PhotoSet:
             tuple(cameras.resized_each(level) for level in sizes),
             tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
             tuple(tuple(_reduced(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
-            tuple(blur / factors[-1] for blur in blur_px or (inf,) * len(names)),
+            (inf,) * len(names),
         )
 
     def __len__(self) -> int:

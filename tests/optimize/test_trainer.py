@@ -37,7 +37,8 @@ def make_trainer(config=CONFIG, blur_px=None):
     cameras = Cameras(viewmats, Ks, 64, 48)
     pictures = torch.as_tensor(shots.photos).float()
     names = tuple(f"{i:03d}.png" for i in range(len(viewmats)))
-    photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels, blur_px=blur_px)
+    photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels)
+    photos = replace(photos, blur_px=blur_px or photos.blur_px)
     scene = initial_scene(
         cameras, torch.as_tensor(shots.points).float(), torch.as_tensor(shots.point_colors).float(),
         count=300, sh_degree=1, generator=torch.Generator().manual_seed(config.seed),
