@@ -15,6 +15,7 @@ PATHS = ("inputs", "through", "orbit", "spiral")
 LOOP_FRAMES, BETWEEN = 90, 8  # frames of a closed path, and from one photo to the next
 SMOOTHING = 1.0  # standard deviation, in photos, of the window that evens a walk out
 TURNS = 2  # of a spiral
+SURROUNDED = 0.5  # cameras whose middle is nearer to what they show than this part of their distance stand around it
 SCENE_FOV_DEG, SCENE_SIZE = 50.0, (960, 720)  # where no photo says how to look
 
 
@@ -23,8 +24,9 @@ def camera_path(cameras: Cameras, name: str, target: Float[Tensor, "3"], frames:
 
     Args:
         cameras: of the photos, sharp poses.
-        name: "inputs" (the photos' own views), "through" (a smooth walk along them), "orbit" (a circle in their midst,
-            looking at `target`) or "spiral" (two turns in their midst, going nearer and back).
+        name: "inputs" (the photos' own views), "through" (a smooth walk along them), "orbit" (a circle looking at
+            `target`: around it if the photos were taken all around, else in their midst) or "spiral" (two turns of
+            that, going nearer and back).
         target: what the photos show, in world units.
         frames: how many views; 0 for 90 in a circle or spiral, and 8 from each photo to the next. "inputs" has as
             many as there are photos.
@@ -37,9 +39,9 @@ def camera_path(cameras: Cameras, name: str, target: Float[Tensor, "3"], frames:
         frames = frames or BETWEEN * (len(cameras) - 1) + 1
         return cameras.at(0).with_viewmats(_walk(cameras.viewmats[_nearest_order(cameras)], frames))
     if name == "orbit":
-        return _midst(cameras, target, frames or LOOP_FRAMES, turns=1, depth=0.0)
+        return _circle(cameras, target, frames or LOOP_FRAMES, turns=1, depth=0.0)
     if name == "spiral":
-        return _midst(cameras, target, frames or LOOP_FRAMES, turns=TURNS, depth=0.25)
+        return _circle(cameras, target, frames or LOOP_FRAMES, turns=TURNS, depth=0.25)
     raise ConfigError(f'no path "{name}"; there are {", ".join(PATHS)}, or give --cameras FILE')
 
 
@@ -98,17 +100,23 @@ def _walk(stops: Float[Tensor, "stop 4 4"], frames: int) -> Float[Tensor, "frame
     return viewmats
 
 
-def _midst(cameras: Cameras, target: Float[Tensor, "3"], frames: int, *, turns: int, depth: float) -> Cameras:
-    """A closed path around the middle of the cameras, half as wide as they stand, looking at `target`; it goes
-    nearer to the target and back by `depth` of the distance."""
-    middle = cameras.centers.mean(0)
+def _circle(cameras: Cameras, target: Float[Tensor, "3"], frames: int, *, turns: int, depth: float) -> Cameras:
+    """A closed path looking at `target`: around it if the cameras stand around it, as far and as high as they do;
+    else around their middle, half as wide as they stand. It goes nearer and back by `depth` of the distance."""
+    centers = cameras.centers
+    middle, distance = centers.mean(0), (centers - target).norm(dim=-1).median()
     up = -torch.nn.functional.normalize(cameras.viewmats[:, 1, :3].mean(0), dim=0)
-    axis = torch.nn.functional.normalize(middle - target, dim=0)
-    right = torch.nn.functional.normalize(torch.linalg.cross(up, axis), dim=0)
+    if (middle - target).norm() < SURROUNDED * distance:
+        axis, start = up, centers[0] - target
+        middle = target + ((centers - target) @ up).median() * up
+        radius = torch.linalg.cross(centers - target, up.expand_as(centers)).norm(dim=-1).median()
+    else:
+        axis, start = torch.nn.functional.normalize(middle - target, dim=0), torch.linalg.cross(up, middle - target)
+        radius = 0.5 * (centers - middle).norm(dim=-1).median()
+    right = torch.nn.functional.normalize(start - (start @ axis) * axis, dim=0)
     above = torch.linalg.cross(axis, right)
-    radius = 0.5 * (cameras.centers - middle).norm(dim=-1).median()
     share = torch.arange(frames).to(middle) / frames
     angles = 2 * torch.pi * turns * share
     eyes = middle + radius * (angles.cos()[:, None] * right + angles.sin()[:, None] * above)
-    eyes = eyes + depth * (target - middle) * (0.5 - 0.5 * (2 * torch.pi * share).cos())[:, None]
+    eyes = eyes + depth * (0.5 - 0.5 * (2 * torch.pi * share).cos())[:, None] * (target - eyes)
     return cameras.at(0).with_viewmats(look_at(eyes, target.expand_as(eyes), up))

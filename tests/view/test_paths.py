@@ -48,6 +48,17 @@ def test_circles_look_at_the_target(name):
     assert (local[:, :2].abs() < 1e-4).all() and (local[:, 2] > 0).all()
 
 
+def test_photos_from_all_around_are_circled_as_far_and_high_as_they_stand():
+    angles = torch.arange(12) * (2 * math.pi / 12)
+    eyes = TARGET + torch.stack([2 * angles.sin(), torch.full_like(angles, -0.7), -2 * angles.cos()], -1)
+    up = torch.tensor([0.0, -1, 0])
+    cameras = Cameras(look_at(eyes, TARGET.expand(12, 3), up), ring().Ks[:1].expand(12, 3, 3), 64, 48)
+    offsets = camera_path(cameras, "orbit", TARGET, 36).centers - TARGET
+    torch.testing.assert_close(offsets[:, 1], torch.full((36,), -0.7), atol=1e-4, rtol=0)
+    torch.testing.assert_close(offsets[:, [0, 2]].norm(dim=-1), torch.full((36,), 2.0), atol=1e-4, rtol=0)
+    assert offsets.mean(0)[[0, 2]].norm() < 1e-4
+
+
 def test_a_spiral_comes_nearer_and_goes_back():
     distance = (camera_path(ring(), "spiral", TARGET, 40).centers - TARGET).norm(dim=-1)
     assert distance[20] < 0.9 * distance[0] and distance[39] > 0.95 * distance[0]
