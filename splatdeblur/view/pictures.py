@@ -73,13 +73,14 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     middle, here = (c.viewmats[0].double().to(stage.rasterizer.device) for c in (stage.camera(index), camera))
     lens = camera.to(stage.rasterizer.device)
 
-    def render(viewmats: Tensor, burst: Burst | None) -> Render:
-        def moved(poses: Tensor) -> Tensor:
-            return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
+    def moved(poses: Tensor) -> Tensor:
+        return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
 
+    def render(viewmats: Tensor, burst: Burst | None) -> Render:
         if burst is not None and burst.slices is not None:
             burst = replace(burst, slices=moved(burst.slices.flatten(0, 1)).unflatten(0, (-1, 2)))
-        return stage.rasterizer.render(stage.scene, lens.with_viewmats(moved(viewmats)), options=stage.options, burst=burst)
+        views = lens.with_viewmats(moved(viewmats))
+        return stage.rasterizer.render(stage.scene, views, options=stage.options, burst=burst)
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
