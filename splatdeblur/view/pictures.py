@@ -69,16 +69,18 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     Returns:
         sRGB values [height, width, 3], not clipped, and the render behind them.
     """
-    middle = stage.camera(index).viewmats[0].to(stage.rasterizer.device)
-    here = camera.viewmats[0].to(middle)
+    # Double precision: what the poses' product loses in single would show as noise in the residual.
+    middle, here = (c.viewmats[0].double().to(stage.rasterizer.device) for c in (stage.camera(index), camera))
     lens = camera.to(stage.rasterizer.device)
 
+    def moved(poses: Tensor) -> Tensor:
+        return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
+
     def render(viewmats: Tensor, burst: Burst | None) -> Render:
-        moved = enlarged(viewmats, middle, factor) @ here
         if burst is not None and burst.slices is not None:
-            slices = enlarged(burst.slices.flatten(0, 1), middle, factor) @ here
-            burst = replace(burst, slices=slices.unflatten(0, (-1, 2)))
-        return stage.rasterizer.render(stage.scene, lens.with_viewmats(moved), options=stage.options, burst=burst)
+            burst = replace(burst, slices=moved(burst.slices.flatten(0, 1)).unflatten(0, (-1, 2)))
+        views = lens.with_viewmats(moved(viewmats))
+        return stage.rasterizer.render(stage.scene, views, options=stage.options, burst=burst)
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.

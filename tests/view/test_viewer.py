@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from math import tan
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_the_browser_draws_the_scene_as_our_renderer_does(visitor):
     _, session = visitor
     before = session.stage
     dots = with_dots(before)
-    camera = dots.camera(0).scaled(2)
+    camera = dots.camera(0).scaled(2.0)
     wxyz, position = dots.display.pose(camera.viewmats[0])
     ours = draw(dots, camera, 0)
     assert ours.std() > 40
@@ -150,13 +151,17 @@ def test_the_browser_draws_the_scene_as_our_renderer_does(visitor):
 def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
     page, session = visitor
     shown = session.stage
-    behind = torch.zeros(6)
-    behind[2] = 1.0 / shown.display.scale
-    x, y = WINDOW["width"] / 2, WINDOW["height"] / 2
+    # From behind it, and beside: so that its picture is where neither controls nor messages are.
+    right, down, back = -0.5, 0.25, 1.0
+    aside = torch.tensor([right, down, back, 0, 0, 0]) / shown.display.scale
+    focal = WINDOW["height"] / 2 / tan(session.client.camera.fov / 2)
+    z = back + shown.frustum_depth
+    x, y = WINDOW["width"] / 2 + focal * right / z, WINDOW["height"] / 2 + focal * down / z
+    assert x < 380 and 190 < y < WINDOW["height"]
 
     def is_there():
         if session.index != 3:
-            session.place(exp(behind) @ shown.camera(3).viewmats[0])
+            session.place(exp(aside) @ shown.camera(3).viewmats[0])
             time.sleep(0.5)
             page.mouse.move(x - 5, y)
             page.mouse.move(x, y)
