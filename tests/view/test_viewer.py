@@ -171,6 +171,7 @@ def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
 
     wait_for(is_there)
     photo = shown.read_photo("003.png").numpy() * 255
+    wait_for(lambda: session.panel.pictures[0].image.shape == photo.shape)
     wait_for(lambda: psnr(session.panel.pictures[0].image, photo) > 50)
 
 
