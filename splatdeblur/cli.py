@@ -197,6 +197,7 @@ def view(
     run: RunFolder, *, device: Device = "auto",
     host: Annotated[str, tyro.conf.arg(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     port: Annotated[int, tyro.conf.arg(help="0: any that is free")] = 8080,
+    exact: Annotated[bool, tyro.conf.arg(help="begin with our own renders: for browsers without a GPU")] = False,
     page: Annotated[Path | None, tyro.conf.arg(help="write this HTML file, to share, instead of serving")] = None,
 ):  # fmt: skip
     """A run in the browser, during training and after."""
@@ -205,7 +206,7 @@ def view(
         console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB): one colour for each Gaussian, as seen from where")
         console.print("it opens; opened as a file it is drawn in the order that is right from there")
         return
-    viewer = showing.open_viewer(Run(run), device, host, port)
+    viewer = showing.open_viewer(Run(run), device, host, port, is_exact=exact)
     console.print(showing.invitation(viewer.host, viewer.port))
     signal.signal(signal.SIGTERM, lambda number, frame: viewer.stop())
     try:

@@ -81,16 +81,17 @@ def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     )  # fmt: skip
 
 
-def open_viewer(run: Run, device: str, host: str, port: int) -> "Viewer":
-    """A viewer that is being served.
+def open_viewer(run: Run, device: str, host: str, port: int, *, is_exact: bool = False) -> "Viewer":
+    """A viewer that is being served; `is_exact` begins with our own renders instead of the browser's.
 
     Raises:
         SplatDeblurError: the run cannot be shown, the port is taken, or the extra `view` is not installed.
     """
     with _needing_the_extra():
+        from .view.panel import EXACT, SPLATS
         from .view.viewer import Snapshots, Viewer
     snapshots = Snapshots(lambda: stage(run, device), files_shown(run))
-    return Viewer(run, snapshots, host=host, port=port)
+    return Viewer(run, snapshots, host=host, port=port, drawn_as=EXACT if is_exact else SPLATS)
 
 
 def write_page(run: Run, path: Path) -> None:

@@ -36,12 +36,12 @@ class Panel:
     crop: tuple[viser.GuiMultiSliderHandle, ...]
 
 
-def build(gui: viser.GuiApi, names: tuple[str, ...]) -> Panel:
-    """All controls, from top to bottom."""
+def build(gui: viser.GuiApi, names: tuple[str, ...], *, drawn_as: str) -> Panel:
+    """All controls, from top to bottom; `drawn_as` is SPLATS or EXACT."""
     blank = np.full((2, 3, 3), 200, np.uint8)
     status = gui.add_markdown("")
     with gui.add_folder("View"):
-        renderer = gui.add_dropdown("drawn as", (SPLATS, EXACT), initial_value=SPLATS)
+        renderer = gui.add_dropdown("drawn as", (SPLATS, EXACT), initial_value=drawn_as)
         look = gui.add_dropdown("show", tuple(Look), initial_value=Look.COLOR)
         has_frustums = gui.add_checkbox("cameras", True)
         has_paths = gui.add_checkbox("blur paths", True)

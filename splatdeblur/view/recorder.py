@@ -45,7 +45,7 @@ class Route:
         places = torch.linspace(0, len(legs), frames)
         which = places.long().clamp(max=len(legs) - 1)
         along = (places - which).double()
-        viewmats = torch.stack([_bezier(legs[leg], time) for leg, time in zip(which.tolist(), along, strict=True)])
+        viewmats = torch.cat([_bezier(leg, along[which == i]) for i, leg in enumerate(legs)])
         return self.views[0].with_viewmats(viewmats.float())
 
 
@@ -62,11 +62,12 @@ def _legs(stops: Float[Tensor, "stop 4 4"]) -> list[list[Float[Tensor, "4 4"]]]:
     ]
 
 
-def _bezier(controls: list[Float[Tensor, "4 4"]], time: Float[Tensor, ""]) -> Float[Tensor, "4 4"]:
+def _bezier(controls: list[Float[Tensor, "4 4"]], times: Float[Tensor, "time"]) -> Float[Tensor, "time 4 4"]:
     """De Casteljau's algorithm with rigid motions."""
-    while len(controls) > 1:
-        controls = [interpolate(a, b, time) for a, b in pairwise(controls)]
-    return controls[0]
+    poses = [control.expand(len(times), 4, 4) for control in controls]
+    while len(poses) > 1:
+        poses = [interpolate(a, b, times) for a, b in pairwise(poses)]
+    return poses[0]
 
 
 def save_cameras(path: Path, cameras: Cameras) -> None:

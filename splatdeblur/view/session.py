@@ -36,15 +36,18 @@ Choose = Callable[[str, Use], None]
 class Session:
     """Connects one browser's controls with a stage; every browser has its own."""
 
-    def __init__(self, client: viser.ClientHandle, stage: Stage, run: Run, lock: threading.Lock, choose: Choose):
-        """`lock` keeps renderers of several browsers from working at once; `choose` notes what a photo is for."""
+    def __init__(
+        self, client: viser.ClientHandle, stage: Stage, run: Run, lock: threading.Lock, choose: Choose, drawn_as: str
+    ) -> None:
+        """`lock` keeps renderers of several browsers from working at once; `choose` notes what a photo is for;
+        `drawn_as` is `panel.SPLATS` or `panel.EXACT`, to begin with."""
         self.client = client
         self._choose = choose
         self.index = 0
         self.stage = self._shown = stage
         self.worker = Worker(lock)
         self.scenery = Scenery(client.scene, on_click=self.fly_to)
-        self.panel: Panel = panels.build(client.gui, stage.all_names)
+        self.panel: Panel = panels.build(client.gui, stage.all_names, drawn_as=drawn_as)
         self.filming = Filming(
             client.gui, run.folder / "paths", lock, here=self._film_camera, go=self.place, stage=lambda: self._shown
         )
@@ -116,11 +119,10 @@ class Session:
         low, high = (torch.tensor([s.value[end] for s in self.panel.crop]) for end in (0, 1))
         self._shown = self.stage.cropped(low, high) if has_crop else self.stage
         self.scenery.show_box(low if has_crop else None, high)
-        self.worker.submit("splats", self._show_splats)
         self._refresh()
 
     def _show_splats(self) -> None:
-        if len(self._shown.scene):
+        if len(self._shown.scene) and not self._is_drawn:  # they are many bytes, and work for a browser without a GPU
             self.scenery.show_splats(self._shown.splats(self.index))
 
     def _refresh(self) -> None:
@@ -141,6 +143,7 @@ class Session:
             self._draw_soon()
         else:
             self.worker.cancel("full")
+            self.worker.submit("splats", self._show_splats)
             self.worker.submit("draft", lambda: self.client.scene.set_background_image(BLACK, format="png"))
 
     # The camera

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from ..capture.choices import Choices, Use
 from ..run import Run
+from .panel import SPLATS
 from .pictures import eight_bit
 from .server import initial_camera, start_server, stop_server
 from .session import Session
@@ -24,14 +25,14 @@ THUMBNAIL_PX = 200  # longer side of the photos in their frustums
 class Viewer:
     """Serves until stopped."""
 
-    def __init__(self, run: Run, snapshots: Snapshots[Stage], *, host: str, port: int) -> None:
-        """Reads the run and starts the server.
+    def __init__(self, run: Run, snapshots: Snapshots[Stage], *, host: str, port: int, drawn_as: str = SPLATS) -> None:
+        """Reads the run and starts the server; `drawn_as` is what browsers begin with, SPLATS or EXACT.
 
         Raises:
             SplatDeblurError: the run cannot be read, or nobody can listen there.
         """
         self.host = host
-        self._run = run
+        self._run, self._drawn_as = run, drawn_as
         self._snapshots = snapshots
         self._stage = snapshots.first()
         self._choices = Choices.load(run.choices)
@@ -49,7 +50,7 @@ class Viewer:
         return self._server.get_port()
 
     def _welcome(self, client: viser.ClientHandle) -> None:
-        session = Session(client, self._stage, self._run, self._lock, self.choose)
+        session = Session(client, self._stage, self._run, self._lock, self.choose, self._drawn_as)
         self.sessions[client.client_id] = session
         session.show_choices(self._choices)
         if session.stage is not self._stage:  # training went on meanwhile

@@ -69,7 +69,7 @@ def test_colours_are_those_that_a_render_from_there_shows():
     splats = Display.around(views, target).splats(one, views.centers[1])
     camera = views.at(1)
     drawn = ReferenceRasterizer().render(one, camera, options=RenderOptions(background=(0.0, 0.0, 0.0)))
-    y, x = np.unravel_index(drawn.alpha[0].argmax(), drawn.alpha.shape[1:])
+    y, x = divmod(drawn.alpha[0].argmax().item(), drawn.alpha.shape[2])
     color = (drawn.rgb[0, y, x] / drawn.alpha[0, y, x]).clamp(0, 1)
     np.testing.assert_allclose(splats.rgbs[0], color.detach().numpy(), atol=2e-3)
 

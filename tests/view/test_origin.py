@@ -1,10 +1,8 @@
 """Only pages of the viewer's own may control it."""
 
-import asyncio
-
 import pytest
-import websockets
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from splatdeblur.view.origin import is_loopback, refusal
 
@@ -57,12 +55,9 @@ def server():
 
 
 def shake_hands(server, origin):
-    async def connect():
-        uri = f"ws://127.0.0.1:{server.get_port()}"
-        async with websockets.connect(uri, origin=origin, subprotocols=[f"viser-v{viser.__version__}"]) as connection:
-            return await asyncio.wait_for(connection.recv(), 5)
-
-    return asyncio.run(connect())
+    uri = f"ws://127.0.0.1:{server.get_port()}"
+    with connect(uri, origin=origin, subprotocols=[f"viser-v{viser.__version__}"]) as connection:
+        return connection.recv(timeout=5)
 
 
 def test_the_server_answers_its_own_pages_alone(server):

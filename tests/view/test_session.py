@@ -131,6 +131,7 @@ def test_choosing_a_photo_flies_there_and_shows_it(visitor):
     visitor.change(visitor.panel.photo, "003.png")
     wait_for(lambda: visitor.is_at(shown.camera(3).viewmats[0]))
     photo = (shown.read_photo("003.png") * 255).numpy()
+    wait_for(lambda: visitor.panel.pictures[0].image.shape == photo.shape)
     wait_for(lambda: np.abs(visitor.panel.pictures[0].image - photo).max() < 1)
     sharp = draw(shown, shown.camera(3), 3)
     wait_for(lambda: np.array_equal(visitor.panel.pictures[2].image, sharp))
@@ -160,6 +161,21 @@ def test_our_renders_come_rough_first_and_whole_at_rest(visitor, backgrounds, mo
     assert not visitor.session.scenery._splats.visible
     visitor.change(visitor.panel.renderer, panels.SPLATS)
     wait_for(lambda: visitor.session.scenery._splats.visible and backgrounds[-1].max() == 0)
+
+
+def test_browsers_without_a_gpu_are_spared_the_splats(run):
+    snapshots = Snapshots(lambda: stage(run, "cpu"), files_shown(run))
+    viewer = Viewer(run, snapshots, host="127.0.0.1", port=0, drawn_as=panels.EXACT)
+    visitor = Visitor(viewer)
+    sent = []
+    visitor.session.client.scene.set_background_image = lambda picture, **_: sent.append(picture)
+    visitor.session.fly_to(2)
+    wait_for(lambda: sent and sent[-1].shape == (HEIGHT, WIDTH, 3))
+    assert visitor.session.scenery._splats is None
+    visitor.change(visitor.panel.renderer, panels.SPLATS)
+    wait_for(lambda: visitor.session.scenery._splats is not None)
+    visitor.leave()
+    viewer.stop()
 
 
 @pytest.mark.parametrize("look", [Look.DEPTH, Look.OPACITY, Look.COUNT])

@@ -103,8 +103,8 @@ def choose(page, before, after):
     page.get_by_role("option", name=after, exact=True).click()
 
 
-def with_dots(shown):
-    """The stage with another scene: small, nearly opaque Gaussians in view of photo 0, before white.
+def with_dots(shown, *, background):
+    """The stage with another scene: small, nearly opaque Gaussians in view of photo 0.
 
     A browser leaves out Gaussians whose centre is outside the picture, and the faint edges of all: what little
     training has made of this scene, large and faint ones, would look different for that alone.
@@ -121,31 +121,24 @@ def with_dots(shown):
         (depth * (0.01 + 0.05 * torch.rand(DOTS, 3, generator=generator))).log(), torch.full((DOTS,), 3.0),
         torch.randn(DOTS, 1, 3, generator=generator),
     )  # fmt: skip
-    return replace(shown, scene=scene.detached(), options=replace(shown.options, background=(1.0, 1.0, 1.0)))
+    return replace(shown, scene=scene.detached(), options=replace(shown.options, background=(background,) * 3))
 
 
 def test_the_browser_draws_the_scene_as_our_renderer_does(visitor):
-    _, session = visitor
+    page, session = visitor
     before = session.stage
-    dots = with_dots(before)
-    camera = dots.camera(0).scaled(2.0)
-    wxyz, position = dots.display.pose(camera.viewmats[0])
-    ours = draw(dots, camera, 0)
-    assert ours.std() > 40
+    dots = with_dots(before, background=0.0)
     session.panel.has_frustums.value = session.panel.has_paths.value = False
-    session.show(dots)
-
-    def likeness():
-        return psnr(
-            session.client.get_render(
-                camera.height, camera.width, wxyz=wxyz, position=position, fov=vertical_fov(camera), timeout=60
-            ),
-            ours,
-        )
-
-    wait_for(lambda: likeness() > LIKE_DB)
-    session.panel.has_frustums.value = session.panel.has_paths.value = True
-    session.show(before)
+    try:
+        session.show(dots)
+        session.fly_to(0)
+        screen = screen_camera(dots.camera(0).viewmats[0], session.client.camera.fov, *WINDOW.values())
+        ours = draw(dots, screen, 0)
+        assert ours.std() > 40
+        wait_for(lambda: psnr(screenshot(page)[FREE], ours[FREE]) > LIKE_DB)
+    finally:
+        session.panel.has_frustums.value = session.panel.has_paths.value = True
+        session.show(before)
 
 
 def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
@@ -171,6 +164,7 @@ def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
 
     wait_for(is_there)
     photo = shown.read_photo("003.png").numpy() * 255
+    wait_for(lambda: session.panel.pictures[0].image.shape == photo.shape)
     wait_for(lambda: psnr(session.panel.pictures[0].image, photo) > 50)
 
 
@@ -205,7 +199,7 @@ def test_two_browsers_go_their_own_ways(browser, viewer, visitor):
 
 
 def test_a_shared_page_opens_without_a_server(browser, shown_run, tmp_path):
-    dots = with_dots(stage(shown_run, "cpu"))
+    dots = with_dots(stage(shown_run, "cpu"), background=1.0)
     write_page(dots, tmp_path / "scene.html")
     page = browser.new_page(viewport=WINDOW)
     page.context.set_offline(True)
