@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import count
 from math import inf, isfinite
 from pathlib import Path
 from statistics import median
@@ -209,7 +210,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names
-        and old.state.get("masks", 0) == trainer.photos.mask_mark
+        and old.state.get("masks") == trainer.photos.mask_marks
         and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
         and torch.equal(old.cameras.viewmats, cameras.viewmats)
         and torch.equal(old.cameras.Ks, cameras.Ks)
@@ -223,8 +224,8 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
             ) from error
         logger.info("continuing at step %d", old.step)
         return
-    others = len(list(run.checkpoint.parent.glob("other-*.pt")))
-    kept = run.checkpoint.with_name(f"other-{others + 1}.pt")
+    names = (run.checkpoint.with_name(f"other-{number}.pt") for number in count(1))
+    kept = next(name for name in names if not name.exists())
     run.checkpoint.replace(kept)
     logger.warning("settings, photos or poses have changed: starting anew, and keeping the old scene as %s", kept)
 

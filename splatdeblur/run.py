@@ -60,10 +60,6 @@ class Run:
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
 
-    @property
-    def exports(self) -> Path:
-        return self.folder / "exports"
-
     def require(self, path: Path, stage: str) -> Path:
         """`path` if it exists.
 

@@ -10,8 +10,10 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from splatdeblur import pipeline, renders
+from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import Config
 from splatdeblur.errors import FormatError
+from splatdeblur.optimize import checkpoint
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
 
@@ -73,6 +75,15 @@ def test_pictures_of_the_inputs_have_the_inputs_sizes(result, tmp_path):
         assert [Image.open(path).size for path in sorted(out.glob("*.png"))] == sizes == list(views.own_sizes)
     _, orbit = renders.render(result.run.folder, tmp_path / "o", RenderSettings(path="orbit", frames=2), "cpu", silent)
     assert orbit.sizes is None
+
+
+def test_a_photo_left_out_leaves_the_masks_of_the_others(result):
+    gone = result.names[0]
+    Choices().with_use(gone, Use.LEFT_OUT).save(result.run.choices)
+    trainer = pipeline.make_trainer(result.run, result.config)
+    result.run.choices.unlink()
+    assert checkpoint.load(result.run.checkpoint).without({gone}).state["masks"] == trainer.photos.mask_marks
+    assert any(trainer.photos.mask_marks)
 
 
 def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path, caplog):

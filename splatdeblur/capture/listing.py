@@ -146,10 +146,16 @@ def _list_transforms(path: Path) -> Listing:
     files = {f["file_path"]: listed_path(path, f["file_path"]) for f in frames}
     photos = tuple(dict.fromkeys(p for p in files.values() if p.is_file()))
     masks = find_masks(photos, path.parent.resolve()) | find_masks(photos, path.parent.resolve() / "images")
+    notes: list[str] = []
     for frame in frames:
         if isinstance(frame.get("mask_path"), str) and files[frame["file_path"]].is_file():
-            masks[files[frame["file_path"]]] = listed_path(path, frame["mask_path"])
-    has_depth = any(key in frame for frame in frames for key in ("depth_file_path", "depth_path"))
+            mask = listed_path(path, frame["mask_path"])
+            if mask.is_file():
+                masks[files[frame["file_path"]]] = mask
+            else:
+                notes.append(f"{path.name} names the mask {shown(frame['mask_path'])}, but there is no such file")
+    if any(key in frame for frame in frames for key in ("depth_file_path", "depth_path")):
+        notes.append(f"{path.name} names depth pictures; they are not used")
     return Listing(
         photos,
         skipped={
@@ -160,7 +166,7 @@ def _list_transforms(path: Path) -> Listing:
         known_poses=path,
         held_out=len(content["frames"]) - len(frames),
         masks=masks,
-        notes=(f"{path.name} names depth pictures; they are not used",) if has_depth else (),
+        notes=tuple(notes),
     )
 
 

@@ -118,10 +118,11 @@ def _of_stabilisation(seen: Look, smear: float) -> Iterator[Finding]:
 def _of_exposure(seen: Look) -> Iterator[Finding]:
     frames = seen.capture.frames
     times = [f.exposure_s for f in frames if f.exposure_s]
-    if times and float(np.median(times)) > LONG_EXPOSURE_S:
+    usual = float(np.median(times)) if times else 0.0
+    if usual > LONG_EXPOSURE_S:
         yield Finding(
             "doubt",
-            f"the shutter was open for 1/{1 / float(np.median(times)):.0f} s (median)",
+            f"the shutter was open for {f'1/{1 / usual:.0f}' if usual < 0.5 else f'{usual:.1f}'} s (median)",
             "a hand moves the picture by several px in that time",
             "more light, or a shorter exposure at higher ISO: noise averages out over the photos, blur does not",
         )

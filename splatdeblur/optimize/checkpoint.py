@@ -72,6 +72,7 @@ class Checkpoint:
             "losses": [inf, inf],
             "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],
             "subframes": [old["subframes"][i] for i in kept],
+            "masks": [old["masks"][i] for i in kept] if "masks" in old else None,
             "names": [self.names[i] for i in kept], "exposure": exposure, "optimizers": optimizers,
         }  # fmt: skip
         return replace(self, names=tuple(state["names"]), cameras=self.cameras.at(kept), state=state)

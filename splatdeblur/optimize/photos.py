@@ -75,13 +75,9 @@ class PhotoSet:
         return round(sum(w * h for w, h in self.cameras[-1].own_sizes) / len(self))
 
     @property
-    def mask_mark(self) -> int:
-        """Tells sets with different masks apart; 0 without masks."""
-        mark = 0
-        for index, keep in enumerate(self.keeps[-1]):
-            if keep is not None:
-                mark = zlib.crc32(np.packbits(keep.cpu().numpy()).tobytes(), mark ^ (index + 1))
-        return mark
+    def mask_marks(self) -> list[int]:
+        """A number for each photo that tells its mask from others; 0 without one."""
+        return [0 if k is None else 1 + zlib.crc32(np.packbits(k.cpu().numpy()).tobytes()) for k in self.keeps[-1]]
 
     def at(self, frames: list[int]) -> "PhotoSet":
         """Some of the photos."""

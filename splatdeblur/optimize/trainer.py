@@ -328,7 +328,7 @@ class Trainer:
             "subframes": list(self._subframes),
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
-            "masks": self.photos.mask_mark,
+            "masks": self.photos.mask_marks,
             "generator": self.generator.get_state(),
             "scene": keep(dict(self.scene.params.items())),
             "exposure": keep(dict(self.exposure.state_dict())),

@@ -35,8 +35,8 @@ class VisitAdam(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state["steps"], state["mean"] = 0, torch.zeros_like(parameter)
-        if group["square"] is None:
-            group["square"] = torch.zeros_like(parameter)
+        # As part of the group it is read back wherever it was saved from, which may be another device.
+        group["square"] = torch.zeros_like(parameter) if group["square"] is None else group["square"].to(parameter)
         state["steps"] += 1
         group["steps"] += 1
         state["mean"].lerp_(parameter.grad, 1 - momentum)

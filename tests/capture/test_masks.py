@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,15 @@ def test_a_mask_of_another_shape_or_of_no_shape_is_named_and_not_used(tmp_path):
     capture = prepare(tmp_path / "in", Run(tmp_path / "run"))
     assert len(capture.frames) == 4 and not any(f.has_mask for f in capture.frames)
     assert sum("all of the photo is used" in note for note in capture.notes) == 2
+
+
+def test_a_mask_that_is_named_but_missing_is_told(tmp_path):
+    write_photos(tmp_path / "in")
+    frames = [{"file_path": f"{i}.jpg", "transform_matrix": np.eye(4).tolist()} for i in range(4)]
+    content = {"fl_x": 50, "w": WIDTH, "h": HEIGHT, "frames": [{**frames[0], "mask_path": "gone.png"}, *frames[1:]]}
+    (tmp_path / "in/transforms.json").write_text(json.dumps(content))
+    capture = prepare(tmp_path / "in", Run(tmp_path / "run"))
+    assert len(capture.frames) == 4 and any("gone.png, but there is no such file" in note for note in capture.notes)
 
 
 def test_a_photo_of_which_nothing_is_left_is_left_out(tmp_path):

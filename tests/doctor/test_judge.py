@@ -84,6 +84,8 @@ def test_jumps_of_exposure_and_long_shutter_times_are_told():
     )
     seen = replace(GOOD, capture=replace(GOOD.capture, frames=frames), brightness=(0.1,) * 15 + (0.5,) * 15)
     found = findings(seen)["doubt"]
+    frames = tuple(replace(f, exposure_s=2.5) for f in GOOD.capture.frames)
+    assert "open for 2.5 s" in findings(replace(GOOD, capture=replace(GOOD.capture, frames=frames)))["doubt"]
     assert "1/25 s" in found and "differ by 3.0 stops" in found and "jumps by more than a stop 1 times" in found
 
 
