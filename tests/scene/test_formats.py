@@ -201,6 +201,21 @@ def test_spz_of_version_4_is_read(tmp_path):
             load_scene(tmp_path / "cut.spz")
 
 
+def zstd_spz(*streams):
+    """Version 4, three Gaussians without harmonics, as the header says, but in these streams."""
+    table = b"".join(struct.pack("<QQ", len(stream), 0) for stream in streams)
+    head = spz._HEADER.pack(spz.MAGIC, 4, 3, 0, 12, 0, len(streams)) + struct.pack("<I", 32) + bytes(12)
+    return head + table + b"".join(streams)
+
+
+ZSTD_OF_A_TERABYTE = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00"
+HOSTILE_ZSTD = {
+    "a zstd bomb": lambda zstandard: zstandard.compress(bytes(50_000_000)),
+    "a terabyte": lambda zstandard: ZSTD_OF_A_TERABYTE,
+    "one byte more": lambda zstandard: zstandard.compress(bytes(28)),
+    "one byte less": lambda zstandard: zstandard.compress(bytes(26)),
+}
+
 HOSTILE_SPZ = {
     "a gzip bomb": (gzip.compress(raw_spz(count=2_000_000_000, size=0) + bytes(50_000_000)), "so tightly"),
     "a quiet gzip bomb": (gzip.compress(raw_spz() + bytes(50_000_000)), None),
@@ -218,7 +233,17 @@ HOSTILE_SPZ = {
 
 @pytest.mark.parametrize("kind", HOSTILE_SPZ)
 def test_a_hostile_spz_is_refused_without_the_memory_it_claims(tmp_path, kind):
-    content, message = HOSTILE_SPZ[kind]
+    refuse_within_5_mb(tmp_path, *HOSTILE_SPZ[kind])
+
+
+@pytest.mark.parametrize("kind", HOSTILE_ZSTD)
+def test_a_hostile_spz_of_version_4_is_refused_without_the_memory_it_claims(tmp_path, kind):
+    zstandard = pytest.importorskip("zstandard")
+    others = [zstandard.compress(bytes(3 * size)) for size in (1, 3, 3, 4)]
+    refuse_within_5_mb(tmp_path, zstd_spz(HOSTILE_ZSTD[kind](zstandard), *others), "damaged")
+
+
+def refuse_within_5_mb(tmp_path, content, message):
     path = tmp_path / "hostile.spz"
     path.write_bytes(content)
     tracemalloc.start()
