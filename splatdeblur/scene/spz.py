@@ -171,7 +171,7 @@ def _unpacked_streams(path: Path, content: bytes) -> tuple[_Header, bytes]:
         except zstandard.ZstdError as error:
             raise FormatError(f"{path} is damaged or cut short: {error}") from error
         if len(blocks[-1]) != size:
-            raise FormatError(f"{path} is damaged: stream {index} does not hold the {size} bytes that its header claims")
+            raise FormatError(f"{path} is damaged: stream {index} does not hold the {size} bytes it claims")
         start += packed
     return header, b"".join(blocks)
 
