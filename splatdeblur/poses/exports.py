@@ -1,6 +1,7 @@
 """Cameras for other programs: COLMAP models, transforms.json, trajectories; `imports` reads the first two back."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from jaxtyping import Float
 from plyfile import PlyData, PlyElement
 from torch import Tensor
 
-from ..geometry import inverse, quat_from_matrix
+from ..errors import FormatError
+from ..geometry import Cameras, inverse, quat_from_matrix
 from ..run import atomic_write
 from .reconstruction import Reconstruction, colmap_from_reconstruction, opengl_from_viewmats
 
@@ -49,22 +51,6 @@ def write_colmap(reconstruction: Reconstruction, folder: Path) -> None:
 
 def write_transforms(reconstruction: Reconstruction, folder: Path) -> None:
     """FOLDER/transforms.json as nerfstudio reads it, for photos in FOLDER/images, and points in FOLDER/points.ply."""
-    cameras = reconstruction.cameras
-    lenses = [
-        {"fl_x": K[0, 0].item(), "fl_y": K[1, 1].item(), "cx": K[0, 2].item(), "cy": K[1, 2].item()}
-        for K in cameras.Ks.double()
-    ]
-    is_shared = all(lens == lenses[0] for lens in lenses)
-    frames = [
-        {"file_path": f"images/{name}", **({} if is_shared else lens), "transform_matrix": pose.tolist()}
-        for name, lens, pose in zip(
-            reconstruction.names, lenses, opengl_from_viewmats(cameras.viewmats.double()), strict=True
-        )
-    ]
-    content = {
-        "camera_model": "OPENCV", "w": cameras.width, "h": cameras.height, **(lenses[0] if is_shared else {}),
-        "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "ply_file_path": "points.ply", "frames": frames,
-    }  # fmt: skip
     columns = [(name, "f4") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue")]
     points = np.empty(len(reconstruction.points), columns)
     points["x"], points["y"], points["z"] = reconstruction.points.float().numpy().T
@@ -72,7 +58,35 @@ def write_transforms(reconstruction: Reconstruction, folder: Path) -> None:
     points["red"], points["green"], points["blue"] = colors.T
     with atomic_write(folder / "points.ply") as temporary:
         PlyData([PlyElement.describe(points, "vertex")], byte_order="<").write(str(temporary))
-    with atomic_write(folder / "transforms.json") as temporary:
+    photos = [f"images/{name}" for name in reconstruction.names]
+    save_cameras(folder / "transforms.json", photos, reconstruction.cameras, "points.ply")
+
+
+def save_cameras(path: Path, photos: Sequence[str], cameras: Cameras, points: str | None = None) -> None:
+    """Writes cameras as a `transforms.json`, whole or not at all: camera-to-world, OpenGL axes.
+
+    Picture sizes and lenses stand once for all cameras if they are the same for all, else with each camera.
+
+    Args:
+        photos: a picture for each camera, relative to the folder of `path`; they need not be there.
+        points: a PLY file of sparse points, relative to that folder.
+    """
+    sizes = [{"w": width, "h": height} for width, height in cameras.own_sizes]
+    lenses = [
+        {"fl_x": K[0, 0].item(), "fl_y": K[1, 1].item(), "cx": K[0, 2].item(), "cy": K[1, 2].item()}
+        for K in cameras.Ks.double()
+    ]
+    content = {"camera_model": "OPENCV", "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}
+    frames = [{"file_path": photo} for photo in photos]
+    for values in (sizes, lenses):
+        if all(value == values[0] for value in values):
+            content |= values[0]
+        else:
+            frames = [frame | value for frame, value in zip(frames, values, strict=True)]
+    matrices = opengl_from_viewmats(cameras.viewmats.double()).tolist()
+    content |= {} if points is None else {"ply_file_path": points}
+    content["frames"] = [frame | {"transform_matrix": matrix} for frame, matrix in zip(frames, matrices, strict=True)]
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1))
 
 
@@ -81,7 +95,12 @@ def write_trajectories(trajectories: Trajectories, path: Path) -> Path:
 
     TUM's lines are `seconds x y z qx qy qz qw`, world from camera. Photos without a time of their own are a second
     apart there; an exposure of unknown length fills half the smallest gap between photos.
+
+    Raises:
+        FormatError: `path` is not named NAME.json.
     """
+    if path.suffix.lower() != ".json":
+        raise FormatError(f"trajectories are JSON with a TUM file beside: {path} must end in .json")
     poses = inverse(trajectories.viewmats.double())
     photos = [
         {

@@ -56,8 +56,23 @@ def save_scene(gaussians: Gaussians, path: Path, format: str) -> None:
 
     Raises:
         ConfigError: there is no such format.
-        FormatError: the scene cannot be written.
+        FormatError: the scene cannot be written, or the name is not one of the format's.
     """
     if format not in SCENE_FORMATS:
         raise ConfigError(f'no scene format "{format}"; there are {", ".join(SCENE_FORMATS)}')
+    _check_name(path, format)
     SCENE_FORMATS[format].write(gaussians, path)
+
+
+def _check_name(path: Path, format: str) -> None:
+    """Whether `load_scene` would take the file for what it is: any PLY is told by its header.
+
+    Raises:
+        FormatError: it would not.
+    """
+    name, suffix = path.name.lower(), SCENE_FORMATS[format].suffix
+    if name.endswith(Path(f"scene{suffix}").suffix):
+        return
+    fitting = [f"--format {key} writes {f.suffix}" for key, f in SCENE_FORMATS.items() if name.endswith(f.suffix)]
+    advice = " or ".join([*fitting[:1], f"give a name that ends in {suffix}"])
+    raise FormatError(f"--format {format} writes {suffix}, and {path} is named otherwise: {advice}")

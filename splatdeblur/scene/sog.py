@@ -4,8 +4,10 @@ Source: developer.playcanvas.com, "The SOG format", version 2.
 """
 
 import json
+import lzma
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +21,7 @@ from .gaussians import Gaussians
 
 MAX_COUNT = 50_000_000  # Gaussians; as PLY this many would be 12 GB
 MAX_RATIO = 64  # pixels for each byte of the file: real scenes have under one
+_NOT_READABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, Image.DecompressionBombError)
 
 
 def write(gaussians: Gaussians, path: Path) -> None:
@@ -87,7 +90,7 @@ def _check(path: Path) -> None:
                         pixels += image.width * image.height
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (*_NOT_READABLE, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise FormatError(f"{path} is not a readable SOG: {error}") from error
     if not 0 < count <= min(MAX_COUNT, pixels) or pixels > MAX_RATIO * size + 100_000:
         raise FormatError(f"{path} claims {count} Gaussians and {pixels} pixels in {size} bytes: damaged or hostile")

@@ -166,11 +166,12 @@ def _unpacked_streams(path: Path, content: bytes) -> tuple[_Header, bytes]:
     for index, size in enumerate(sizes):
         packed, _ = struct.unpack_from("<QQ", content, table + 16 * index)
         try:
-            blocks.append(zstandard.ZstdDecompressor().decompress(content[start : start + packed], size))
+            with zstandard.ZstdDecompressor().stream_reader(content[start : start + packed]) as stream:
+                blocks.append(stream.read(size + 1))  # one more than there should be, and never all that it claims
         except zstandard.ZstdError as error:
             raise FormatError(f"{path} is damaged or cut short: {error}") from error
         if len(blocks[-1]) != size:
-            raise FormatError(f"{path} is damaged: stream {index} holds {len(blocks[-1])} bytes, need {size}")
+            raise FormatError(f"{path} is damaged: stream {index} does not hold the {size} bytes it claims")
         start += packed
     return header, b"".join(blocks)
 

@@ -13,9 +13,10 @@ from jaxtyping import UInt8
 
 from ..errors import SplatDeblurError
 from ..geometry import Cameras
+from ..poses.exports import save_cameras
 from .film import write_video
 from .pictures import draw
-from .recorder import Route, save_cameras
+from .recorder import Route
 from .stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class Filming:
     def save(self) -> str:
         """Writes the path as a file of cameras; what to say then."""
         path = self._file(".json")
-        save_cameras(path, self._cameras(FPS))
+        cameras = self._cameras(FPS)
+        save_cameras(path, [f"{index:04d}.png" for index in range(len(cameras))], cameras)
         return f"saved; `splatdeblur render {self._folder.parent} --cameras {path} --out DIR` draws it."
 
     def film(self) -> str:

@@ -1,9 +1,7 @@
-"""A camera path recorded view by view: smooth between the views, saved as a file of cameras that `render` reads."""
+"""A camera path recorded view by view: smooth between the views, and through every one of them."""
 
-import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -11,8 +9,6 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..geometry import Cameras, exp, interpolate, inverse, log
-from ..poses.reconstruction import opengl_from_viewmats
-from ..run import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +64,3 @@ def _bezier(controls: list[Float[Tensor, "4 4"]], times: Float[Tensor, "time"]) 
     while len(poses) > 1:
         poses = [interpolate(a, b, times) for a, b in pairwise(poses)]
     return poses[0]
-
-
-def save_cameras(path: Path, cameras: Cameras) -> None:
-    """Writes cameras as a `transforms.json`, whole or not at all: camera-to-world, OpenGL axes."""
-    frames = [
-        {
-            "file_path": f"{index:04d}.png", "transform_matrix": matrix.tolist(),
-            "fl_x": K[0, 0].item(), "fl_y": K[1, 1].item(), "cx": K[0, 2].item(), "cy": K[1, 2].item(),
-        }
-        for index, (matrix, K) in enumerate(
-            zip(opengl_from_viewmats(cameras.viewmats.double()), cameras.Ks, strict=True)
-        )
-    ]  # fmt: skip
-    content = {"camera_model": "PINHOLE", "w": cameras.width, "h": cameras.height, "frames": frames}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))

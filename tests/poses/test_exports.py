@@ -1,14 +1,16 @@
 """What other programs get: models that open, files that our own importers read back, poses in exposure time."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pycolmap
 import pytest
 import torch
 
+from splatdeblur.errors import FormatError
 from splatdeblur.geometry import Cameras, exp, inverse
-from splatdeblur.poses.exports import Trajectories, write_colmap, write_trajectories, write_transforms
+from splatdeblur.poses.exports import Trajectories, save_cameras, write_colmap, write_trajectories, write_transforms
 from splatdeblur.poses.imports import load_cameras
 from splatdeblur.poses.reconstruction import Reconstruction
 
@@ -48,6 +50,22 @@ def test_transforms_are_read_back(reconstruction, tmp_path):
     assert (cameras.width, cameras.height) == (64, 48)
 
 
+def test_transforms_keep_the_size_of_each_photo(reconstruction, tmp_path):
+    sizes = ((64, 48), (48, 64), (64, 48))
+    cameras = Cameras.of_sizes(reconstruction.cameras.viewmats, reconstruction.cameras.Ks, sizes)
+    write_transforms(replace(reconstruction, cameras=cameras), tmp_path)
+    assert not {"w", "h"} & json.loads((tmp_path / "transforms.json").read_text()).keys()  # nerfstudio would take them
+    assert load_cameras(tmp_path / "transforms.json")[1].own_sizes == sizes
+
+
+def test_cameras_without_photos_are_read_back(reconstruction, tmp_path):
+    save_cameras(tmp_path / "paths" / "path-1.json", NAMES, reconstruction.cameras.to(dtype=torch.float32))
+    names, found = load_cameras(tmp_path / "paths" / "path-1.json")
+    assert names == NAMES and (found.width, found.height) == (64, 48)
+    torch.testing.assert_close(found.viewmats, reconstruction.cameras.viewmats, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.Ks, reconstruction.cameras.Ks)
+
+
 def test_transforms_have_opengl_axes_and_the_points(reconstruction, tmp_path):
     write_transforms(reconstruction, tmp_path)
     frame = json.loads((tmp_path / "transforms.json").read_text())["frames"][1]
@@ -74,6 +92,13 @@ def test_trajectories_say_where_each_camera_was_at_each_instant(tmp_path):
     assert (photos[0]["taken_at_s"], photos[0]["exposure_s"], photos[1]["exposure_s"]) == (2.0, 0.1, None)
     poses = torch.tensor([p["world_from_camera"] for p in photos])
     torch.testing.assert_close(poses @ given.viewmats, torch.eye(4).expand(2, 3, 4, 4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["paths.tum", "paths"])
+def test_trajectories_need_the_name_of_a_json_file(tmp_path, name):
+    with pytest.raises(FormatError, match=r"must end in \.json"):
+        write_trajectories(trajectories(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_tum_text_is_in_order_of_time_with_quaternions_xyzw(tmp_path):

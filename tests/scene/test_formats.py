@@ -4,6 +4,7 @@ import gzip
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from itertools import pairwise
 
 import numpy as np
@@ -97,6 +98,27 @@ def test_an_unknown_format_or_name_is_an_error(tmp_path):
         save_scene(cloud(), tmp_path / "scene.glb", "glb")
     with pytest.raises(FormatError, match="no file of Gaussians by its name"):
         load_scene(tmp_path / "scene.glb")
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "message"),
+    [
+        ("ply", "scene.spz", r"--format ply writes \.ply, and .*: --format spz writes \.spz"),
+        ("spz", "scene.ply", r"--format spz writes \.spz, and .*: --format ply writes \.ply"),
+        ("compressed", "scene.splat", r"--format compressed writes \.compressed\.ply, and .*: --format splat"),
+        ("splat", "scene", r"--format splat writes \.splat, and .*: give a name that ends in \.splat"),
+    ],
+)
+def test_a_name_that_says_another_format_is_refused(tmp_path, format, name, message):
+    with pytest.raises(FormatError, match=message):
+        save_scene(cloud(), tmp_path / name, format)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("format", "name"), [("compressed", "a.ply"), ("ply", "a.PLY"), ("ply", "a.compressed.ply")])
+def test_any_ply_may_have_the_plain_suffix(tmp_path, format, name):
+    save_scene(cloud(), tmp_path / name, format)
+    assert len(load_scene(tmp_path / name)) > 0
 
 
 @pytest.mark.parametrize("format", LOSSY_DB)
@@ -201,6 +223,21 @@ def test_spz_of_version_4_is_read(tmp_path):
             load_scene(tmp_path / "cut.spz")
 
 
+def zstd_spz(*streams):
+    """Version 4, three Gaussians without harmonics, as the header says, but in these streams."""
+    table = b"".join(struct.pack("<QQ", len(stream), 0) for stream in streams)
+    head = spz._HEADER.pack(spz.MAGIC, 4, 3, 0, 12, 0, len(streams)) + struct.pack("<I", 32) + bytes(12)
+    return head + table + b"".join(streams)
+
+
+ZSTD_OF_A_TERABYTE = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00"
+HOSTILE_ZSTD = {
+    "a zstd bomb": lambda zstandard: zstandard.compress(bytes(50_000_000)),
+    "a terabyte": lambda zstandard: ZSTD_OF_A_TERABYTE,
+    "one byte more": lambda zstandard: zstandard.compress(bytes(28)),
+    "one byte less": lambda zstandard: zstandard.compress(bytes(26)),
+}
+
 HOSTILE_SPZ = {
     "a gzip bomb": (gzip.compress(raw_spz(count=2_000_000_000, size=0) + bytes(50_000_000)), "so tightly"),
     "a quiet gzip bomb": (gzip.compress(raw_spz() + bytes(50_000_000)), None),
@@ -218,7 +255,17 @@ HOSTILE_SPZ = {
 
 @pytest.mark.parametrize("kind", HOSTILE_SPZ)
 def test_a_hostile_spz_is_refused_without_the_memory_it_claims(tmp_path, kind):
-    content, message = HOSTILE_SPZ[kind]
+    refuse_within_5_mb(tmp_path, *HOSTILE_SPZ[kind])
+
+
+@pytest.mark.parametrize("kind", HOSTILE_ZSTD)
+def test_a_hostile_spz_of_version_4_is_refused_without_the_memory_it_claims(tmp_path, kind):
+    zstandard = pytest.importorskip("zstandard")
+    others = [zstandard.compress(bytes(3 * size)) for size in (1, 3, 3, 4)]
+    refuse_within_5_mb(tmp_path, zstd_spz(HOSTILE_ZSTD[kind](zstandard), *others), "damaged")
+
+
+def refuse_within_5_mb(tmp_path, content, message):
     path = tmp_path / "hostile.spz"
     path.write_bytes(content)
     tracemalloc.start()
@@ -299,5 +346,30 @@ def test_a_hostile_sog_is_refused(tmp_path):
         with pytest.raises(FormatError, match=message):
             load_scene(path)
     path.write_bytes(b"PK no zip")
+    with pytest.raises(FormatError, match="not a readable SOG"):
+        load_scene(path)
+
+
+def png_header(width, height):
+    """The start of a PNG file that says how large the picture is."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT")
+    parts = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["a huge picture", "broken deflate", "broken LZMA", "an infinite count"])
+def test_a_sog_of_which_a_part_cannot_be_read_is_refused(tmp_path, kind):
+    pytest.importorskip("gaussforge")
+    path = tmp_path / "hostile.sog"
+    meta = b'{"count": 3}' if kind != "an infinite count" else b'{"count": 1e999}'
+    method = zipfile.ZIP_LZMA if kind == "broken LZMA" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("meta.json", meta)
+        archive.writestr("means_l.webp", png_header(50_000, 50_000))
+    if kind.startswith("broken"):
+        content = bytearray(path.read_bytes())
+        start = 39 if kind == "broken deflate" else 48  # 30 bytes of header, 9 of the name; LZMA has 9 of its own
+        content[start : start + 5] = b"\xff" * 5
+        path.write_bytes(content)
     with pytest.raises(FormatError, match="not a readable SOG"):
         load_scene(path)
