@@ -8,10 +8,10 @@ import viser
 from jaxtyping import UInt8
 
 from ..capture.choices import Choices, Use
+from ..capture.pixels import eight_bit
 from ..errors import SplatDeblurError
 from ..run import Run
 from .panel import SPLATS
-from .pictures import eight_bit
 from .server import initial_camera, start_server, stop_server
 from .session import Session
 from .snapshots import Snapshots
