@@ -202,7 +202,7 @@ def view(
 ):  # fmt: skip
     """A run in the browser, during training and after."""
     if page is not None:
-        showing.write_page(Run(run), page)
+        showing.write_page(Run(run), page, device)
         console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB): one colour for each Gaussian, as seen from where")
         console.print("it opens; opened as a file it is drawn in the order that is right from there")
         return

@@ -1,7 +1,7 @@
 """The run folder: the chain of artifacts that the stages hand to each other."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,16 +77,12 @@ class Run:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`, renamed onto it at the end; on any failure the old file stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    umask = os.umask(0)
-    os.umask(umask)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~umask)  # mkstemp keeps files from everyone else
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from .capture.pixels import read_photo, reduced_size
 from .config import Config
 from .errors import BackendError, FormatError
 from .exposure import Exposure, Shutter, Static, Tone
+from .geometry import Cameras
 from .optimize import initial_scene
 from .optimize.initial import focus_point
 from .pipeline import downscale_of
@@ -44,11 +45,17 @@ def stage(run: Run, device: str = "auto") -> Stage:
     return _untrained(run, device, reconstruction)
 
 
+def _as_read(reconstruction: Reconstruction, downscale: float) -> Cameras:
+    """The cameras of the photos as `read_photo` reduces them."""
+    full = reconstruction.cameras.to(dtype=torch.float32)
+    return full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
+
+
 def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
     unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
-    lenses = reconstruction.cameras.to(dtype=torch.float32).resized(photos.width, photos.height)
+    lenses = _as_read(reconstruction, result.config.downscale)
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),
         rasterizer=result.rasterizer, options=result.options, target=focus_point(photos),
@@ -61,8 +68,7 @@ def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
 def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     rasterizer = best_available(device)
     downscale = downscale_of(run, Config())
-    full = reconstruction.cameras.to(dtype=torch.float32)
-    cameras = full.resized(*reduced_size(full.width, full.height, downscale))
+    cameras = _as_read(reconstruction, downscale)
     generator = torch.Generator().manual_seed(0)
     exposure = Exposure(
         cameras.viewmats, torch.ones(len(cameras)), motion=Static(), shutter=Shutter(), tone=Tone(False, False),
@@ -94,18 +100,18 @@ def open_viewer(run: Run, device: str, host: str, port: int, *, is_exact: bool =
     return Viewer(run, snapshots, host=host, port=port, drawn_as=EXACT if is_exact else SPLATS)
 
 
-def write_page(run: Run, path: Path) -> None:
+def write_page(run: Run, path: Path, device: str = "auto") -> None:
     """The scene as one HTML file.
 
     Raises:
-        SplatDeblurError: nothing has been trained, or the extra `view` is not installed.
+        SplatDeblurError: nothing has been trained, the device cannot be had, or the extra `view` is not installed.
     """
     run.require(run.checkpoint, "train")
     if path.suffix.lower() not in (".html", ".htm"):
         raise FormatError(f"--page {path}: give a name that ends in .html")
     with _needing_the_extra():
         from .view import page
-    page.write_page(stage(run), path)
+    page.write_page(stage(run, device), path)
 
 
 @contextmanager

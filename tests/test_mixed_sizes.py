@@ -1,21 +1,24 @@
 """Photos of two sizes, one of them masked, from files to pictures of the finished scene."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import synthetic
+import torch
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
-from splatdeblur import pipeline, renders
+from splatdeblur import pipeline, renders, showing
 from splatdeblur.capture.choices import Choices, Use
-from splatdeblur.config import Config
+from splatdeblur.config import Config, plain
 from splatdeblur.errors import FormatError
 from splatdeblur.optimize import checkpoint
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
+from splatdeblur.view.pictures import predicted
 
 SIZE, UPRIGHT = (96, 64), (44, 64)
 CUT_PX = (SIZE[0] - UPRIGHT[0]) // 2
@@ -84,6 +87,28 @@ def test_a_photo_left_out_leaves_the_masks_of_the_others(result):
     result.run.choices.unlink()
     assert checkpoint.load(result.run.checkpoint).without({gone}).state["masks"] == trainer.photos.mask_marks
     assert any(trainer.photos.mask_marks)
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_trained):
+    shutil.copytree(result.run.folder, tmp_path / "run")
+    run, config = Run(tmp_path / "run"), replace(result.config, downscale=2.0)
+    run.checkpoint.unlink()
+    if is_trained:
+        Choices().with_use("000.png", Use.LEFT_OUT).with_use("001.png", Use.LEFT_OUT).save(run.choices)
+        checkpoint.save(pipeline.make_trainer(run, config), run.checkpoint, plain(config))
+    stage = showing.stage(run, "cpu")
+    full = pipeline.load_reconstruction(run).cameras
+    factor = 2 if is_trained else 1
+    assert len(stage.other_names) == (2 if is_trained else 0) and len(stage.all_names) == 8
+    for index, name in enumerate(stage.all_names):
+        camera, number = stage.camera(index), int(name[:3])
+        photo = stage.read_photo(name)
+        width, height = sizes_of()[number]
+        assert (camera.width, camera.height) == photo.shape[1::-1] == (width // factor, height // factor)
+        torch.testing.assert_close(camera.Ks[0, :2], full.Ks[number, :2].float() / factor)
+        if index < len(stage.names):
+            assert predicted(stage, index, camera)[0].shape == photo.shape
 
 
 def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path, caplog):

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from splatdeblur.errors import FormatError
+from splatdeblur.cli import view
+from splatdeblur.errors import BackendError, FormatError
 from splatdeblur.run import Run
 from splatdeblur.showing import write_page
 
@@ -17,6 +18,12 @@ def test_without_viser_the_extra_is_named(trained):
     )
     assert done.returncode == 2
     assert 'needs viser: pip install "splatdeblur[view]"' in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_page_is_made_on_the_device_asked_for(trained, tmp_path):
+    pytest.importorskip("viser", reason="the extra `view` is not installed")
+    with pytest.raises(BackendError, match='device is "abacus"'):
+        view(trained.folder, device="abacus", page=tmp_path / "scene.html")
 
 
 def test_a_page_needs_a_scene_and_a_name(trained, tmp_path):

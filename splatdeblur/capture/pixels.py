@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -82,8 +82,12 @@ def read_mask(path: Path, downscale: float = 1.0) -> Bool[Tensor, "height width"
     return resize_area(keep[..., None].double(), width, height)[..., 0] > 1 - 1e-9
 
 
+def eight_bit(srgb: Float[Tensor, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Values clipped to [0, 1] and rounded to 255 steps."""
+    return (srgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
 def write_picture(path: Path, srgb: Float[Tensor, "height width 3"]) -> None:
     """Writes an 8-bit PNG, values clipped to [0, 1] and rounded; whole or not at all."""
-    pixels = (srgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     with atomic_write(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        Image.fromarray(eight_bit(srgb)).save(temporary, format="PNG")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..capture.pixels import write_picture
+from ..capture.pixels import eight_bit, write_picture
 
 PANEL_PX = 480  # smaller panels are enlarged to at least this width
 GAP_PX = 6
@@ -53,8 +53,7 @@ def unsharpness(photos: Iterable[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "phot
 
 
 def _panel(picture: Tensor, width: int) -> Image.Image:
-    pixels = (picture.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(eight_bit(picture))
     if image.width == width:
         return image
     return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)

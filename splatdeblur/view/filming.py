@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,15 @@ from .stage import Stage
 logger = logging.getLogger(__name__)
 
 FPS, PREVIEW_FPS = 30, 12
+
+
+def _is_new(path: Path) -> bool:
+    """Whether there was no such file; there is one now."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 class Filming:
@@ -73,21 +84,27 @@ class Filming:
             time.sleep(1 / PREVIEW_FPS)
         return f"{len(self.route)} views recorded."
 
-    def _file(self, suffix: str) -> Path:
-        """A name in the folder that is not taken."""
-        numbers = (f"path-{number}{suffix}" for number in range(1, 10_000))
-        return next(path for name in numbers if not (path := self._folder / name).exists())
+    @contextmanager
+    def _file(self, suffix: str) -> Iterator[Path]:
+        """A new, empty file in the folder, to be replaced; removed if that fails."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = next(path for number in count(1) if _is_new(path := self._folder / f"path-{number}{suffix}"))
+        try:
+            yield path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def save(self) -> str:
         """Writes the path as a file of cameras; what to say then."""
-        path = self._file(".json")
         cameras = self._cameras(FPS)
-        save_cameras(path, [f"{index:04d}.png" for index in range(len(cameras))], cameras)
+        with self._file(".json") as path:
+            save_cameras(path, [f"{index:04d}.png" for index in range(len(cameras))], cameras)
         return f"saved; `splatdeblur render {self._folder.parent} --cameras {path} --out DIR` draws it."
 
     def film(self) -> str:
         """Renders the path as a video; what to say then."""
-        cameras, path, stage = self._cameras(FPS), self._file(".mp4"), self._stage()
+        cameras, stage = self._cameras(FPS), self._stage()
 
         def frames() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
             for index in range(len(cameras)):
@@ -96,5 +113,6 @@ class Filming:
                     picture = draw(stage, cameras.at(index), 0)
                 yield picture
 
-        count = write_video(path, frames(), fps=float(FPS))
-        return f"{count} frames of {cameras.width}x{cameras.height}: {path}"
+        with self._file(".mp4") as path:
+            drawn = write_video(path, frames(), fps=float(FPS))
+        return f"{drawn} frames of {cameras.width}x{cameras.height}: {path}"

@@ -11,19 +11,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ..capture.pixels import write_picture
+from ..capture.pixels import eight_bit, write_picture
 from ..errors import FormatError
 from ..geometry import linear_from_srgb
 from ..run import atomic_write
+from .colors import colored
 from .png16 import write_png16
 
 PictureFormat = Literal["png", "png16", "exr"]
 DEPTH_STEPS = 65535  # of a 16-bit picture
 MANIFEST = "render.json"
-# From near to far, dark at the end: brightness falls evenly, so that it reads in grey as well.
-_DEPTH_COLORS = np.array(
-    [[252, 246, 190], [253, 196, 104], [240, 128, 88], [190, 70, 116], [116, 42, 130], [50, 22, 90], [8, 6, 30]]
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +123,7 @@ def _write(picture: Picture, files: FrameFiles, path: Path, *depth_paths: Path) 
 
 def depth_colors(depth: Float[Tensor, "height width"], max_depth: float) -> UInt8[np.ndarray, "height width 3"]:
     """Depth for the eye: pale is near, dark is far; black where there is nothing."""
-    place = (depth.clamp(max=max_depth) / max_depth).cpu().double().numpy() * (len(_DEPTH_COLORS) - 1)
-    colors = [np.interp(place, range(len(_DEPTH_COLORS)), channel) for channel in _DEPTH_COLORS.T]
-    colors = np.stack(colors, axis=-1) * (depth > 0).cpu().numpy()[..., None]
-    return colors.round().astype(np.uint8)
+    return eight_bit(colored(-depth, -max_depth, 0.0) * (depth > 0).cpu()[..., None])
 
 
 def _require_exr(files: FrameFiles) -> None:

@@ -34,7 +34,17 @@ def is_loopback(host: str) -> bool:
     return _is_local(host)
 
 
-def refusal(host: str | None, origin: str | None, *, is_websocket: bool, bound_to: str) -> str | None:
+def own_names(bound_to: str) -> frozenset[str]:
+    """The names under which other machines reach a server bound to this address; none if none of them can.
+
+    Asks the network for this machine's full name, which may take seconds.
+    """
+    if is_loopback(bound_to):
+        return frozenset()
+    return frozenset(name.lower() for name in (bound_to, socket.gethostname(), socket.getfqdn()))
+
+
+def refusal(host: str | None, origin: str | None, *, is_websocket: bool, names: frozenset[str]) -> str | None:
     """Why a request is refused, in a sentence; None if it is welcome.
 
     A page of another site can open a connection to a server on this machine, but its browser says so in `Origin`;
@@ -43,14 +53,13 @@ def refusal(host: str | None, origin: str | None, *, is_websocket: bool, bound_t
     Args:
         host, origin: the request's headers of these names.
         is_websocket: whether it asks for the connection that controls the viewer; pages and scripts are for anyone.
-        bound_to: the address that the server listens on.
+        names: the server's `own_names`.
     """
     name = _hostname(host or "")
     if not name:
         return "the request does not say which host it is for"
-    known = {bound_to.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    is_ours = _is_local(name) or (not is_loopback(bound_to) and (_is_address(name) or name in known))
-    if not is_ours:
+    is_ours_to_others = bool(names) and (_is_address(name) or name in names)
+    if not (_is_local(name) or is_ours_to_others):
         return f"this server is not known as {name}; open it under the address that it printed"
     if not is_websocket:
         return None

@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ..capture.pixels import eight_bit
 from ..geometry import Cameras
 from ..render import Burst, Render
 from ..render.rasterizer import ProjectionInfo
+from .colors import colored
 from .stage import Stage, enlarged
-
-# Anchors of a map from dark blue over green to yellow, about even in lightness.
-MAP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float) / 255
 
 MOST_SUBFRAMES = 32  # of a picture on the screen
 
@@ -34,13 +33,6 @@ class Exposed(StrEnum):
     SHARP = "sharp"
     REBLURRED = "re-blurred"
     EXAGGERATED = "motion exaggerated"
-
-
-def colored(values: Float[Tensor, "height width"], low: float, high: float) -> Float[Tensor, "height width 3"]:
-    """Values between `low` and `high` as colours, dark to bright."""
-    share = ((values - low) / max(high - low, 1e-12)).clamp(0, 1).numpy()
-    anchors = np.linspace(0, 1, len(MAP))
-    return torch.from_numpy(np.stack([np.interp(share, anchors, column) for column in MAP.T], axis=-1)).float()
 
 
 def footprint_counts(info: ProjectionInfo) -> Float[Tensor, "height width"]:
@@ -117,11 +109,6 @@ def draw(
         counts = footprint_counts(drawn.info)
         srgb = colored(counts, 0.0, counts.max().item())
     return eight_bit(srgb)
-
-
-def eight_bit(srgb: Float[Tensor, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """Display values as a browser's picture takes them."""
-    return (srgb.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
 def residual(photo: Float[Tensor, "height width 3"], prediction: Float[Tensor, "height width 3"]) -> Tensor:

@@ -1,5 +1,6 @@
 """The things in a browser's 3D view: splats, the photos' frustums, their blur paths, the crop box."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class Scenery:
         """`on_click` is told the index of a photo whose frustum was clicked."""
         self._api = api
         self._on_click = on_click
+        self._changing = threading.RLock()  # of frustums, which viser forbids to change once they are removed
         self._splats: viser.GaussianSplatHandle | None = None
         self._frustums: list[viser.CameraFrustumHandle] = []
         self._names: tuple[str, ...] = ()
@@ -32,7 +34,7 @@ class Scenery:
         self._pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = {}
         self._lines: dict[str, Any] = {}
         self._unused: frozenset[str] = frozenset()
-        self._too_near: set[int] = set()
+        self._eye: np.ndarray | None = None
         self._near = 0.0
         self._are_frustums_visible = self._are_paths_visible = self._are_splats_visible = True
 
@@ -47,15 +49,17 @@ class Scenery:
     def show_photos(self, stage: Stage, factor: float) -> None:
         """Frustums and blur paths of the stage's photos, motion `factor` times as large."""
         self._near = 1.2 * stage.frustum_depth
-        if self._names != stage.all_names:
-            for handle in self._frustums:
-                handle.remove()
-            self._names = stage.all_names
-            self._frustums = [self._add_frustum(stage, i) for i in range(len(self._names))]
-        else:
-            for index, handle in enumerate(self._frustums):
-                handle.wxyz, handle.position = stage.display.pose(stage.camera(index).viewmats[0])
-        self._color()
+        with self._changing:
+            if self._names != stage.all_names:
+                for handle in self._frustums:
+                    handle.remove()
+                self._names = stage.all_names
+                self._frustums = [self._add_frustum(stage, i) for i in range(len(self._names))]
+            else:
+                for index, handle in enumerate(self._frustums):
+                    handle.wxyz, handle.position = stage.display.pose(stage.camera(index).viewmats[0])
+            self._color()
+            self._show_far_frustums()
         self.show_paths(stage, factor)
 
     def show_paths(self, stage: Stage, factor: float) -> None:
@@ -85,9 +89,10 @@ class Scenery:
         return handle
 
     def _color(self) -> None:
-        for index, handle in enumerate(self._frustums):
-            is_used = self._names[index] not in self._unused
-            handle.color = AT_HAND if index == self._at_hand else IN_USE if is_used else UNUSED
+        with self._changing:
+            for index, handle in enumerate(self._frustums):
+                is_used = self._names[index] not in self._unused
+                handle.color = AT_HAND if index == self._at_hand else IN_USE if is_used else UNUSED
 
     def mark(self, at_hand: int, unused: frozenset[str]) -> None:
         """Colours the photo at hand, and those that training does not or will not use."""
@@ -97,25 +102,31 @@ class Scenery:
     def show_picture(self, index: int, name: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         """The photo in its frustum."""
         self._pictures[name] = picture
-        if index < len(self._frustums) and self._names[index] == name:
-            self._frustums[index].image = picture
+        with self._changing:
+            if index < len(self._frustums) and self._names[index] == name:
+                self._frustums[index].image = picture
 
     def set_visible(self, *, splats: bool, frustums: bool, paths: bool) -> None:
         """Shows or hides each kind of thing."""
         self._are_splats_visible, self._are_frustums_visible, self._are_paths_visible = splats, frustums, paths
         if self._splats is not None:
             self._splats.visible = splats
-        for index, handle in enumerate(self._frustums):
-            handle.visible = frustums and index not in self._too_near
+        self._show_far_frustums()
         for handle in self._lines.values():
             handle.visible = paths
 
     def look_from(self, position: Float[np.ndarray, "3"]) -> None:
         """Hides the frustums that a viewer at this place would stand in, with their pictures before the scene."""
-        near = {i for i, f in enumerate(self._frustums) if np.linalg.norm(f.position - position) < self._near}
-        for index in near ^ self._too_near:
-            self._frustums[index].visible = self._are_frustums_visible and index not in near
-        self._too_near = near
+        self._eye = position
+        self._show_far_frustums()
+
+    def _show_far_frustums(self) -> None:
+        with self._changing:
+            for handle in self._frustums:
+                is_near = self._eye is not None and np.linalg.norm(handle.position - self._eye) < self._near
+                is_visible = self._are_frustums_visible and not is_near
+                if handle.visible != is_visible:
+                    handle.visible = is_visible
 
     def show_box(self, low: Tensor | None, high: Tensor | None) -> None:
         """The edges of a crop box in display units; None hides it."""

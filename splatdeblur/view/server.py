@@ -12,7 +12,7 @@ import websockets.asyncio.server as websockets_server
 from ..errors import BackendError
 from .curves import vertical_fov
 from .display import CAMERA_DISTANCE
-from .origin import refusal
+from .origin import own_names, refusal
 from .stage import Stage
 
 
@@ -23,6 +23,7 @@ def _guarded(bound_to: str) -> Iterator[list[bool]]:
     Yields a list that gets an entry for each server that was started so.
     """
     serve = websockets_server.serve
+    names = own_names(bound_to)  # once: requests are answered by a loop that must not wait for the network
     started: list[bool] = []
 
     def serve_guarded(*args, process_request, **kwargs):
@@ -31,7 +32,7 @@ def _guarded(bound_to: str) -> Iterator[list[bool]]:
             origins, hosts = request.headers.get_all("Origin"), request.headers.get_all("Host")
             reason = refusal(
                 hosts[0] if len(hosts) == 1 else None, origins[0] if len(origins) == 1 else None,
-                is_websocket=is_websocket, bound_to=bound_to,
+                is_websocket=is_websocket, names=names,
             )  # fmt: skip
             if reason is not None:
                 return connection.respond(HTTPStatus.FORBIDDEN, f"{reason}\n")

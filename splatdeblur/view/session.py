@@ -11,6 +11,7 @@ import viser
 from torch import Tensor
 
 from ..capture.choices import Choices, Use
+from ..capture.pixels import eight_bit
 from ..errors import SplatDeblurError
 from ..geometry import Cameras, interpolate
 from ..run import Run
@@ -18,7 +19,7 @@ from . import panel as panels
 from .curves import fitting_fov, screen_camera
 from .filming import Filming
 from .panel import Panel
-from .pictures import Exposed, Look, draw, eight_bit, predicted, residual
+from .pictures import Exposed, Look, draw, predicted, residual
 from .scenery import Scenery
 from .stage import Stage
 from .worker import Worker

@@ -8,9 +8,10 @@ import viser
 from jaxtyping import UInt8
 
 from ..capture.choices import Choices, Use
+from ..capture.pixels import eight_bit
+from ..errors import SplatDeblurError
 from ..run import Run
 from .panel import SPLATS
-from .pictures import eight_bit
 from .server import initial_camera, start_server, stop_server
 from .session import Session
 from .snapshots import Snapshots
@@ -37,6 +38,7 @@ class Viewer:
         self._stage = snapshots.first()
         self._choices = Choices.load(run.choices)
         self._lock = threading.Lock()  # of renderers
+        self._choosing = threading.Lock()  # while photos.json is read, changed and written
         self.sessions: dict[int, Session] = {}
         self._thumbnails: dict[str, UInt8[np.ndarray, "height width 3"]] = {}
         self._server = start_server(host, port, run.folder.resolve().name)
@@ -52,11 +54,17 @@ class Viewer:
     def _welcome(self, client: viser.ClientHandle) -> None:
         session = Session(client, self._stage, self._run, self._lock, self.choose, self._drawn_as)
         self.sessions[client.client_id] = session
+        if client.client_id not in self._server.get_clients():  # it has left meanwhile, and `_part` found no session
+            self._part(client)
+            return
         session.show_choices(self._choices)
         if session.stage is not self._stage:  # training went on meanwhile
             session.show(self._stage)
         for index, name in enumerate(session.stage.all_names):
-            session.scenery.show_picture(index, name, self._thumbnail(session.stage, name))
+            try:
+                session.scenery.show_picture(index, name, self._thumbnail(session.stage, name))
+            except SplatDeblurError as error:
+                logger.warning("%s", error)
 
     def _thumbnail(self, stage: Stage, name: str) -> UInt8[np.ndarray, "height width 3"]:
         if name not in self._thumbnails:
@@ -67,10 +75,12 @@ class Viewer:
 
     def choose(self, name: str, use: Use) -> None:
         """Notes in the run what a photo is for, and tells every browser."""
-        self._choices = Choices.load(self._run.choices).with_use(name, use)
-        self._choices.save(self._run.choices)
-        for session in list(self.sessions.values()):
-            session.show_choices(self._choices)
+        with self._choosing:
+            choices = Choices.load(self._run.choices).with_use(name, use)
+            choices.save(self._run.choices)
+            self._choices = choices
+            for session in list(self.sessions.values()):
+                session.show_choices(choices)
 
     def _part(self, client: viser.ClientHandle) -> None:
         session = self.sessions.pop(client.client_id, None)

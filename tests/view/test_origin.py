@@ -1,10 +1,12 @@
 """Only pages of the viewer's own may control it."""
 
+import socket
+
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from splatdeblur.view.origin import is_loopback, refusal
+from splatdeblur.view.origin import is_loopback, own_names, refusal
 
 viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 
@@ -33,13 +35,20 @@ from splatdeblur.view.server import start_server  # noqa: E402
     ],
 )
 def test_who_may_control_the_viewer(host, origin, bound_to, is_welcome):
-    reason = refusal(host, origin, is_websocket=True, bound_to=bound_to)
+    reason = refusal(host, origin, is_websocket=True, names=own_names(bound_to))
     assert (reason is None) == is_welcome, reason
 
 
 def test_pages_are_for_anyone_who_knows_the_address():
-    assert refusal("127.0.0.1:8080", None, is_websocket=False, bound_to="127.0.0.1") is None
-    assert refusal("evil.example", None, is_websocket=False, bound_to="127.0.0.1") is not None
+    assert refusal("127.0.0.1:8080", None, is_websocket=False, names=frozenset()) is None
+    assert refusal("evil.example", None, is_websocket=False, names=frozenset()) is not None
+
+
+def test_other_machines_may_say_this_machines_name():
+    name = socket.gethostname()
+    for bound_to, is_welcome in (("0.0.0.0", True), ("127.0.0.1", name == "localhost")):
+        reason = refusal(name, f"http://{name}", is_websocket=True, names=own_names(bound_to))
+        assert (reason is None) == is_welcome, reason
 
 
 def test_which_addresses_stay_on_this_machine():
@@ -65,6 +74,14 @@ def test_the_server_answers_its_own_pages_alone(server):
     for origin in ("http://evil.example", "null", None):
         with pytest.raises(InvalidStatus, match="403"):
             shake_hands(server, origin)
+
+
+def test_requests_do_not_wait_for_the_network(server, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", lambda: asked.append(1) or "host.example")
+    assert shake_hands(server, f"http://127.0.0.1:{server.get_port()}") and not asked
+    assert own_names("127.0.0.1") == frozenset() and not asked
+    assert "host.example" in own_names("0.0.0.0")
 
 
 def test_a_port_that_is_taken_is_an_error(server):

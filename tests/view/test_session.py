@@ -5,6 +5,8 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -23,6 +25,7 @@ viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 websockets = pytest.importorskip("websockets")
 
 from splatdeblur.view import panel as panels  # noqa: E402
+from splatdeblur.view.recorder import Route  # noqa: E402
 from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WIDTH, HEIGHT = 150, 100
@@ -204,6 +207,86 @@ def test_what_a_photo_is_for_is_written_down_and_every_browser_told(visitor, vie
     other.leave()
 
 
+def test_choices_made_at_once_are_all_kept(visitor, viewer, run, monkeypatch):
+    load = Choices.load
+
+    def load_slowly(path):
+        found = load(path)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(Choices, "load", load_slowly)
+    names = ("001.png", "002.png", "003.png")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: viewer.choose(name, Use.LEFT_OUT), names))
+    assert load(run.choices).left_out == set(names)
+    for name in names:
+        viewer.choose(name, Use.TRAIN)
+
+
+def test_a_browser_that_left_before_it_was_welcomed_is_forgotten(viewer):
+    visitor = Visitor(viewer)
+    visitor.leave()
+    client = visitor.session.client
+    wait_for(lambda: client.client_id not in viewer.sessions)
+    before = threading.active_count()
+    viewer._welcome(client)
+    assert client.client_id not in viewer.sessions
+    wait_for(lambda: threading.active_count() <= before)
+
+
+def test_a_photo_that_is_missing_keeps_no_other_from_its_frustum(run, tmp_path, caplog):
+    shutil.copytree(run.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    (run.images / "001.png").unlink()
+    viewer = Viewer(run, Snapshots(lambda: stage(run, "cpu"), files_shown(run)), host="127.0.0.1", port=0)
+    visitor = Visitor(viewer)
+    names = visitor.session.stage.all_names
+    wait_for(lambda: len(visitor.session.scenery._pictures) == len(names) - 1)
+    assert "001.png" not in visitor.session.scenery._pictures
+    visitor.leave()
+    viewer.stop()
+    assert "001.png cannot be read" in caplog.text
+
+
+def test_frustums_made_anew_are_hidden_where_the_viewer_stands_in_them(visitor):
+    session = visitor.session
+    shown, scenery = session.stage, session.scenery
+    fewer = replace(shown, names=shown.names[:2])
+    session.place(shown.camera(5).viewmats[0])
+    assert not scenery._frustums[5].visible
+    scenery.show_photos(fewer, 1.0)  # 5 of before is gone
+    session.place(shown.camera(0).viewmats[0])
+    assert not scenery._frustums[0].visible
+    scenery.show_photos(shown, 1.0)
+    assert not scenery._frustums[0].visible and scenery._frustums[5].visible
+    scenery.set_visible(splats=True, frustums=False, paths=True)
+    scenery.set_visible(splats=True, frustums=True, paths=True)
+    assert not scenery._frustums[0].visible and scenery._frustums[5].visible
+
+
+def test_films_made_at_once_have_names_of_their_own(visitor, monkeypatch):
+    filming = visitor.session.filming
+    both = threading.Barrier(2)
+
+    def write_together(path, *rest, **settings):
+        both.wait(10)
+        path.write_bytes(b"film")
+        return 0
+
+    monkeypatch.setattr("splatdeblur.view.filming.write_video", write_together)
+    filming._set(Route((visitor.session.stage.camera(0),) * 2))
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda _: filming.film(), range(2)))
+    paths = {line.split(": ")[1] for line in said}
+    assert len(paths) == 2 and all(Path(path).read_bytes() == b"film" for path in paths)
+    monkeypatch.setattr("splatdeblur.view.filming.write_video", lambda *_, **settings: 1 / 0)
+    files = sorted(Path(paths.pop()).parent.iterdir())
+    with pytest.raises(ZeroDivisionError):
+        filming.film()
+    assert sorted(files[0].parent.iterdir()) == files
+
+
 def test_a_path_is_recorded_saved_and_filmed(visitor, run, monkeypatch):
     monkeypatch.setattr("splatdeblur.view.session.FILM_HEIGHT", 60)
     pytest.importorskip("av", reason="the extra `video` is not installed")
@@ -216,12 +299,12 @@ def test_a_path_is_recorded_saved_and_filmed(visitor, run, monkeypatch):
         filming._set(filming.route.with_view(filming._here()))
     filming._seconds.value = 1
     filming._do(filming.save)
-    names, cameras = load_cameras(run.folder / "paths" / "path-1.json")
+    names, cameras = load_cameras(next((run.folder / "paths").glob("*.json")))
     assert len(names) == 31
     torch.testing.assert_close(cameras.viewmats[0].float(), session.stage.camera(0).viewmats[0], atol=1e-3, rtol=0)
     filming._do(filming.film)
     assert "31 frames of 90x60" in filming._about.content
-    assert (run.folder / "paths" / "path-1.mp4").stat().st_size > 1000
+    assert Path(filming._about.content.split(": ")[1]).stat().st_size > 1000
     filming._do(filming.preview)
     assert visitor.is_at(session.stage.camera(5).viewmats[0])
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from splatdeblur.capture.pixels import eight_bit
 from splatdeblur.errors import FormatError, PoseError
 from splatdeblur.geometry import inverse, linear_from_srgb, log, srgb_from_linear
 from splatdeblur.render import Burst, RenderOptions
@@ -15,7 +16,7 @@ from splatdeblur.render.rasterizer import ProjectionInfo
 from splatdeblur.run import Run
 from splatdeblur.showing import invitation, stage
 from splatdeblur.view.curves import fitting_fov, screen_camera, smear, smear_lines, vertical_fov
-from splatdeblur.view.pictures import Exposed, Look, colored, draw, eight_bit, footprint_counts, predicted
+from splatdeblur.view.pictures import Exposed, Look, draw, footprint_counts, predicted
 from splatdeblur.view.stage import Stage, enlarged
 
 TIMES = torch.linspace(0, 1, 5)
@@ -123,11 +124,6 @@ def test_counts_are_those_of_the_footprints():
     expected[1:4, 1:4] += 1
     expected[2:4, 2:6] += 1
     assert torch.equal(counts, expected)
-
-
-def test_colours_of_values_go_from_dark_to_bright():
-    picture = colored(torch.linspace(-1, 3, 50)[None], 0.0, 2.0)
-    assert (picture.sum(-1).diff() >= 0).all() and picture[0, 0].sum() < picture[0, -1].sum() - 1
 
 
 def test_a_window_shows_all_of_a_photo(shown):

@@ -36,13 +36,24 @@ LIKE_DB = 26  # two renderers' pictures of one thing, one of them compressed; an
 FREE = np.s_[200:, :380]  # of a screenshot, what neither controls nor messages cover
 
 
+def soon(condition, seconds):
+    """What `condition` returns once it is true, or last."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def wait_for(condition, seconds=60.0):
     """What `condition` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+    found = soon(condition, seconds)
+    assert found, "waited in vain"
     return found
+
+
+def wait_until_drawn(page):
+    """Until the page has drawn what it knows."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.fixture(scope="module")
@@ -152,17 +163,17 @@ def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
     x, y = WINDOW["width"] / 2 + focal * right / z, WINDOW["height"] / 2 + focal * down / z
     assert x < 380 and 190 < y < WINDOW["height"]
 
-    def is_there():
-        if session.index != 3:
-            session.place(exp(aside) @ shown.camera(3).viewmats[0])
-            time.sleep(0.5)
-            page.mouse.move(x - 5, y)
-            page.mouse.move(x, y)
-            page.mouse.click(x, y, delay=50)
-            time.sleep(1)
-        return session.index == 3 and is_at(session, shown.camera(3).viewmats[0])
+    def is_clicked():
+        session.place(exp(aside) @ shown.camera(3).viewmats[0])
+        time.sleep(0.1)  # on its way
+        wait_until_drawn(page)
+        page.mouse.move(x - 5, y)
+        page.mouse.move(x, y)
+        page.mouse.click(x, y, delay=50)
+        return soon(lambda: session.index == 3, 1.5)
 
-    wait_for(is_there)
+    wait_for(is_clicked)
+    wait_for(lambda: is_at(session, shown.camera(3).viewmats[0]))
     photo = shown.read_photo("003.png").numpy() * 255
     wait_for(lambda: session.panel.pictures[0].image.shape == photo.shape)
     wait_for(lambda: psnr(session.panel.pictures[0].image, photo) > 50)
@@ -210,11 +221,21 @@ def test_a_shared_page_opens_without_a_server(browser, shown_run, tmp_path):
     page.close()
 
 
-def start(*arguments):
+# Imports take longer than what is tested here: they are done ahead, and the command begins at a line of input.
+READY = "import sys, splatdeblur.view.viewer; from splatdeblur.cli import main; sys.stdin.readline() and main()"
+
+
+def ready(*arguments):
+    """A process that waits for `go` to run this command."""
     return subprocess.Popen(
-        [sys.executable, "-m", "splatdeblur.cli", *map(str, arguments)], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", READY, *map(str, arguments)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
+
+
+def go(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
 
 
 def free_port():
@@ -227,23 +248,29 @@ def test_it_follows_a_training_and_survives_being_killed(browser, run_copy):
     run = run_copy
     run.checkpoint.unlink()
     port = free_port()
-    view = start("view", run.folder, "--port", port)
+    settings = ("--set", "train.steps=100000", "--set", "checkpoint_every=1", "--downscale", 1)
+    view, train, second_view = processes = (
+        ready("view", run.folder, "--port", port),
+        ready("train", run.folder, *settings),
+        ready("view", run.folder, "--port", port),
+    )
     try:
+        go(view)
         assert "only this machine" in "".join(view.stderr.readline() for _ in range(2))
         page = browser.new_page(viewport=WINDOW)
         page.goto(f"http://127.0.0.1:{port}")
         page.get_by_text("step 0").wait_for(timeout=60_000)
-        settings = ("--set", "train.steps=100000", "--set", "checkpoint_every=1", "--downscale", 1)
-        train = start("train", run.folder, *settings)
+        go(train)
         page.get_by_text(re.compile(r"step [1-9]")).wait_for(timeout=60_000)
         assert train.poll() is None
         for process in (train, view):
             process.send_signal(signal.SIGKILL)
             process.wait()
         run.checkpoint.unlink()
-        view = start("view", run.folder, "--port", port)
+        go(second_view)
         page.get_by_text("step 0").wait_for(timeout=60_000)
         page.close()
     finally:
-        view.kill()
-        view.wait()
+        for process in processes:
+            process.kill()
+            process.wait()

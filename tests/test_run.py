@@ -1,0 +1,51 @@
+"""Files are written whole or not at all, from many threads too, and others may read them as the user wishes."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from splatdeblur.run import atomic_write
+
+
+def write(path, text):
+    with atomic_write(path) as temporary:
+        assert temporary.parent == path.parent
+        temporary.write_text(text)
+
+
+def test_a_file_is_replaced_in_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for text in ("one", "two"):
+        write(path, text)
+        assert path.read_text() == text and os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_fails_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write(path, "old")
+    with pytest.raises(error), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_new_files_are_as_open_to_others_as_the_user_allows(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        # It is the whole process's: while one thread asked for it by setting it, the files of another would be open.
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was touched"))
+        write(tmp_path / "a.txt", "")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+def test_threads_that_write_one_file_leave_one_of_their_texts(tmp_path):
+    path, texts = tmp_path / "a.txt", [str(i) * 10_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write(path, text), texts))
+    assert path.read_text() in texts and os.listdir(tmp_path) == ["a.txt"]
