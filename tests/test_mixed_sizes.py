@@ -11,7 +11,7 @@ from plyfile import PlyData, PlyElement
 
 from splatdeblur import pipeline, renders
 from splatdeblur.config import Config
-from splatdeblur.errors import FormatError
+from splatdeblur.errors import ConfigError, FormatError
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
 
@@ -73,6 +73,12 @@ def test_pictures_of_the_inputs_have_the_inputs_sizes(result, tmp_path):
         assert [Image.open(path).size for path in sorted(out.glob("*.png"))] == sizes == list(views.own_sizes)
     _, orbit = renders.render(result.run.folder, tmp_path / "o", RenderSettings(path="orbit", frames=2), "cpu", silent)
     assert orbit.sizes is None
+
+
+def test_a_video_of_photos_of_many_sizes_is_refused_before_it_is_drawn(result, tmp_path):
+    with pytest.raises(ConfigError, match="2 sizes and a video has one: give --path through or orbit"):
+        renders.render(result.run.folder, tmp_path / "film.mp4", RenderSettings(), "cpu", silent)
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path, caplog):
