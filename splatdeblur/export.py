@@ -9,7 +9,14 @@ import torch
 
 from .capture import Capture
 from .errors import ConfigError, FormatError
-from .poses.exports import Trajectories, write_colmap, write_trajectories, write_transforms
+from .poses.exports import (
+    COLMAP_FILES,
+    TRANSFORMS_FILES,
+    Trajectories,
+    write_colmap,
+    write_trajectories,
+    write_transforms,
+)
 from .poses.reconstruction import Reconstruction, load_reconstruction
 from .render.bake import baked
 from .renders import RenderSettings, Subject, fingerprint, load_subject
@@ -22,7 +29,7 @@ from .view.frames import FrameFiles, write_frames
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, str], None]
-CAMERA_FORMATS = {"colmap": write_colmap, "transforms": write_transforms}
+CAMERA_FORMATS = {"colmap": (write_colmap, COLMAP_FILES), "transforms": (write_transforms, TRANSFORMS_FILES)}
 FORMATS = (*SCENE_FORMATS, *CAMERA_FORMATS, "trajectories")
 MAX_POINTS = 100_000  # of a scene that has no sparse points to hand on
 TRAJECTORY_SAMPLES = 17  # instants of each exposure
@@ -56,11 +63,13 @@ def export(run: Run, format: str, out: Path, downscale: float, device: str, on_p
         raise FormatError(f"{out} is a file; --format {format} writes a folder")
     subject = load_subject(run.folder, device, downscale)
     settings = RenderSettings(downscale=downscale)
+    write_cameras, beside = CAMERA_FORMATS[format]
     write_frames(
         subject.names, lambda index: subject.sharp(subject.cameras.at(index)), out, FrameFiles(folder="images"),
         made_from=fingerprint(subject, subject.cameras, settings), on_progress=on_progress,
+        beside=beside,
     )  # fmt: skip
-    CAMERA_FORMATS[format](refined(run, subject), out)
+    write_cameras(refined(run, subject), out)
     return [out]
 
 

@@ -43,7 +43,7 @@ class RenderSettings:
         format: png, png16 or exr.
         has_depth: depth as 16-bit pictures and as colours, too.
         shutter: 0 for sharp renders; else the inputs as photos, blurred by so many times their exposure.
-        downscale: size of the photos divided by this; 0 for the size of the training.
+        downscale: size of the photos, or of the views of a scene file, divided by this; 0 for the size of the training.
         fps, quality: of a video, see `write_video`.
     """
 
@@ -110,8 +110,15 @@ def render(
     """
     _check(out, settings)
     subject = load_subject(source, device, settings.downscale)
+    if settings.shutter and subject.exposure is None:
+        raise ConfigError(f"{source} is a scene file, and does not say how photos were blurred; --shutter needs a run")
     names, views = views_of(subject, settings)
     is_video = out.suffix.lower() in VIDEO_SUFFIXES
+    if is_video and views.sizes is not None:
+        raise ConfigError(
+            f"the views have {len(set(views.sizes))} sizes and a video has one: give --path through or orbit, "
+            f"or a folder as --out instead of {out}"
+        )
     folder = out.with_name(f".{out.name}.frames") if is_video else out
     files = FrameFiles(settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0)
 
@@ -171,6 +178,8 @@ def views_of(subject: Subject, settings: RenderSettings) -> tuple[tuple[str, ...
         if settings.path not in (None, "orbit"):
             raise ConfigError(f"a scene file has no photos for --path {settings.path}; give --cameras FILE, or orbit")
         base = around_scene(subject.scene, settings.frames).to("cpu")
+        if settings.downscale:
+            base = _reduced(base, base.own_sizes, settings.downscale)
         return _numbered(len(base)), base
     if settings.path in (None, "inputs"):
         return names, base
@@ -189,10 +198,10 @@ def _numbered(count: int) -> tuple[str, ...]:
 def farthest(scene: Gaussians, views: Cameras) -> float:
     """A z-depth in world units that hardly any Gaussian in the pictures exceeds."""
     depths = [torch.ones((), dtype=torch.float64)]
-    for viewmat, K in zip(views.viewmats, views.Ks, strict=True):
+    for viewmat, K, (width, height) in zip(views.viewmats, views.Ks, views.own_sizes, strict=True):
         local = scene.means.cpu() @ viewmat[:3, :3].mT + viewmat[:3, 3]
         u, v, z = (local @ K.mT).unbind(-1)
-        is_seen = (z > 0) & (u > 0) & (u < z * views.width) & (v > 0) & (v < z * views.height)
+        is_seen = (z > 0) & (u > 0) & (u < z * width) & (v > 0) & (v < z * height)
         if is_seen.any():
             depths.append(z[is_seen].double().quantile(0.995))
     return 1.05 * torch.stack(depths[1:] or depths).max().item()

@@ -89,6 +89,28 @@ def test_an_interrupted_export_goes_on(run, tmp_path, format):
     assert first.stat().st_mtime_ns == before and (tmp_path / "out" / "images" / "003.png").exists()
 
 
+MINE = [("transforms", "transforms.json"), ("transforms", "points.ply"), ("colmap", "sparse/0/images.bin")]
+
+
+@pytest.mark.parametrize(("format", "name"), [*MINE, ("colmap", "sparse/0/cameras.txt")])
+def test_the_users_cameras_are_not_overwritten(run, tmp_path, format, name):
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(FormatError, match=f"{mine.name} is there already .* choose another --out"):
+        export(run, format, tmp_path / "out", 0.0, "cpu", quiet)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine] and mine.read_text() == "mine"
+
+
+def test_cameras_in_both_formats_may_share_a_folder(run, tmp_path):
+    for format in (*CAMERA_FORMATS, *CAMERA_FORMATS):
+        export(run, format, tmp_path / "out", 0.0, "cpu", quiet)
+    assert load_cameras(tmp_path / "out" / "transforms.json") and load_cameras(tmp_path / "out" / "sparse" / "0")
+    listed = json.loads((tmp_path / "out" / "render.json").read_text())["files"]
+    written = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert written - {"render.json"} <= set(listed)
+
+
 def test_trajectories_pass_through_the_sharp_poses(run, tmp_path):
     written = export(run, "trajectories", tmp_path / "paths.json", 0.0, "cpu", quiet)
     assert [path.name for path in written] == ["paths.json", "paths.tum"] and all(p.exists() for p in written)

@@ -14,7 +14,7 @@ from plyfile import PlyData, PlyElement
 from splatdeblur import pipeline, renders, showing
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import Config, plain
-from splatdeblur.errors import FormatError
+from splatdeblur.errors import ConfigError, FormatError
 from splatdeblur.optimize import checkpoint
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
@@ -109,6 +109,12 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         torch.testing.assert_close(camera.Ks[0, :2], full.Ks[number, :2].float() / factor)
         if index < len(stage.names):
             assert predicted(stage, index, camera)[0].shape == photo.shape
+
+
+def test_a_video_of_photos_of_many_sizes_is_refused_before_it_is_drawn(result, tmp_path):
+    with pytest.raises(ConfigError, match="2 sizes and a video has one: give --path through or orbit"):
+        renders.render(result.run.folder, tmp_path / "film.mp4", RenderSettings(), "cpu", silent)
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path, caplog):

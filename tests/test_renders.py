@@ -10,9 +10,12 @@ from runs import SIZE, make_run
 from splatdeblur.capture.pixels import read_photo, resize_photo
 from splatdeblur.errors import ConfigError, FormatError
 from splatdeblur.export import export
-from splatdeblur.renders import RenderSettings, load_subject, render
+from splatdeblur.geometry import Cameras
+from splatdeblur.renders import RenderSettings, farthest, load_subject, render
 from splatdeblur.result import load_result
 from splatdeblur.run import Run
+from splatdeblur.scene import Gaussians
+from splatdeblur.view.paths import SCENE_SIZE
 
 SMALL = (SIZE[0] // 2, SIZE[1] // 2)
 
@@ -85,7 +88,17 @@ def test_a_scene_file_stands_in_for_the_run(run, tmp_path):
     export(run, "ply", tmp_path / "scene.ply", 0.0, "cpu", quiet)
     seen = pictures(tmp_path / "scene.ply", tmp_path / "views", cameras=tmp_path / "cameras" / "transforms.json")
     assert psnr(seen, pictures(run.folder, tmp_path / "inputs")) > 50
-    assert len(pictures(tmp_path / "scene.ply", tmp_path / "around", frames=2)) == 2
+    around = pictures(tmp_path / "scene.ply", tmp_path / "around", frames=2, downscale=8.0)
+    assert around.shape == (2, SCENE_SIZE[1] // 8, SCENE_SIZE[0] // 8, 3)
+
+
+def test_the_farthest_depth_is_that_of_what_each_picture_shows():
+    means = torch.tensor([[0.0, 0, 2], [3, 0, 10]])  # the second is beyond the right edge of the narrow picture
+    scene = Gaussians.from_raw(means, torch.eye(4)[[0, 0]], torch.zeros(2, 3), torch.zeros(2), torch.zeros(2, 1, 3))
+    K = torch.tensor([[10.0, 0, 2], [0, 10, 2], [0, 0, 1]])
+    away = torch.diag(torch.tensor([-1.0, 1, -1, 1]))  # the wide picture shows nothing
+    views = Cameras.of_sizes(torch.stack([torch.eye(4), away]), K.expand(2, 3, 3), [(4, 4), (8, 4)])
+    assert farthest(scene, views) == pytest.approx(2 * 1.05)
 
 
 def test_what_was_rendered_is_kept_and_a_changed_scene_is_not(run, tmp_path):
@@ -139,5 +152,7 @@ def test_a_scene_file_has_no_photos_to_walk_along(run, tmp_path):
     for settings in (RenderSettings(path="through"), replace(RenderSettings(), path="inputs")):
         with pytest.raises(ConfigError, match="has no photos for --path"):
             render(tmp_path / "scene.splat", tmp_path / "out", settings, "cpu", quiet)
+    with pytest.raises(ConfigError, match=r"scene\.splat is a scene file, .* --shutter needs a run"):
+        render(tmp_path / "scene.splat", tmp_path / "out", RenderSettings(shutter=1.0), "cpu", quiet)
     with pytest.raises(FormatError, match="cannot read"):
         render(tmp_path / "nowhere.ply", tmp_path / "out", RenderSettings(), "cpu", quiet)

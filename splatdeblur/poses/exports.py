@@ -16,6 +16,11 @@ from ..geometry import Cameras, inverse, quat_from_matrix
 from ..run import atomic_write
 from .reconstruction import Reconstruction, colmap_from_reconstruction, opengl_from_viewmats
 
+_MODEL = ("cameras", "frames", "images", "points3D", "rigs")
+COLMAP_FILES = tuple(
+    f"{part}/0/{name}.{suffix}" for part in ("sparse", "sparse_text") for name in _MODEL for suffix in ("bin", "txt")
+)
+TRANSFORMS_FILES = ("transforms.json", "points.ply")
 CONVENTIONS = (
     "world_from_camera: 4x4 matrices from camera to world, OpenCV axes (x right, y down, z forward); shutter_time: "
     "0 when the shutter opens, 1 when it closes; taken_at_s: the middle of the exposure; null: not known"

@@ -1,7 +1,8 @@
 """Pictures of a scene as files: PNG with 8 or 16 bits, EXR in linear light, depth; what is there already is kept."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,6 +65,7 @@ def write_frames(
     *,
     made_from: str,
     on_progress: Callable[[float, str], None],
+    beside: Sequence[str] = (),
 ) -> int:
     """Writes the files of every view, each whole or not at all, and returns how many views were drawn.
 
@@ -72,11 +74,12 @@ def write_frames(
     Args:
         draw: the view of an index in `names`.
         made_from: stands for the scene, the cameras and all settings.
+        beside: other files in `out` that the caller is about to write, which must not replace the user's either.
     Raises:
         FormatError: a file would replace one that this program did not write, or OpenEXR is missing.
     """
     _require_exr(files)
-    _claim(names, out, files, made_from)
+    _claim(names, out, files, hashlib.sha256(repr((made_from, names, files)).encode()).hexdigest(), beside)
     left = [i for i, name in enumerate(names) if not all(path.exists() for path in files.paths(out, name))]
     for done, index in enumerate(left):
         on_progress(done / len(left), f"view {len(names) - len(left) + done + 1} of {len(names)}")
@@ -84,27 +87,35 @@ def write_frames(
     return len(left)
 
 
-def _claim(names: tuple[str, ...], out: Path, files: FrameFiles, made_from: str) -> None:
-    """Makes `out` the place of these renders: what an earlier render of other settings left is removed."""
-    manifest = out / MANIFEST
-    try:
-        before = json.loads(manifest.read_text())
-        owned = {out / path for path in before["files"]}
-        if before["made_from"] == made_from:
-            return
-    except (OSError, ValueError, KeyError, TypeError):
-        owned = set()
-    wanted = [path for name in names for path in files.paths(out, name)]
+def _claim(names: tuple[str, ...], out: Path, files: FrameFiles, made_from: str, beside: Sequence[str]) -> None:
+    """Makes `out` the place of these renders: what an earlier render of anything else left is removed."""
+    owned, is_same = _owned(out, made_from)
+    wanted = [*(path for name in names for path in files.paths(out, name)), *(out / name for name in beside)]
     foreign = [path for path in wanted if path.exists() and path not in owned]
     if foreign:
         raise FormatError(f"{foreign[0]} is there already and not from an earlier render; choose another --out")
-    for path in wanted:
-        path.unlink(missing_ok=True)
+    if not is_same:
+        for path in owned:
+            path.unlink(missing_ok=True)
+        owned = set()
     facts = {"made_from": made_from, "files": sorted(str(path.relative_to(out)) for path in {*wanted, *owned})}
     if files.max_depth:
         facts["depth"] = {"world_units_per_step": files.max_depth / DEPTH_STEPS, "nothing": 0, "is": "z-depth"}
-    with atomic_write(manifest) as temporary:
+    with atomic_write(out / MANIFEST) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
+
+
+def _owned(out: Path, made_from: str) -> tuple[set[Path], bool]:
+    """The files that an earlier render wrote, by its manifest, and whether they were made from the same.
+
+    The manifest is a file as any other: it has no say on what lies outside `out`.
+    """
+    try:
+        before = json.loads((out / MANIFEST).read_text())
+        listed, is_same = {out / path for path in before["files"]}, before["made_from"] == made_from
+        return {p for p in listed if p.is_file() and p.resolve().is_relative_to(out.resolve())}, is_same
+    except (OSError, ValueError, KeyError, TypeError):
+        return set(), False
 
 
 def _write(picture: Picture, files: FrameFiles, path: Path, *depth_paths: Path) -> None:

@@ -28,9 +28,9 @@ class Painter:
         return Picture(1.2 * torch.rand(6, 8, 3, generator=g), 4 * torch.rand(6, 8, generator=g))
 
 
-def write(out, painter=None, files=FrameFiles(), made_from="this"):
+def write(out, painter=None, files=FrameFiles(), made_from="this", names=NAMES, beside=()):
     painter = painter or Painter()
-    write_frames(NAMES, painter, out, files, made_from=made_from, on_progress=lambda share, said: None)
+    write_frames(names, painter, out, files, made_from=made_from, on_progress=lambda *_: None, beside=beside)
     return painter.drawn
 
 
@@ -94,6 +94,60 @@ def test_other_settings_draw_everything_anew_even_if_interrupted(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, Painter(fails_at=1), made_from="other")
     assert write(tmp_path, made_from="other") == [1, 2]
+
+
+def files_in(out):
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+def test_files_of_an_earlier_render_do_not_stay_among_the_new_ones(tmp_path):
+    write(tmp_path, files=FrameFiles(max_depth=5.0), beside=("notes.txt",))
+    (tmp_path / "notes.txt").write_text("ours")
+    (tmp_path / "mine.txt").write_text("mine")
+    write(tmp_path, made_from="other", names=("a", "d"))
+    assert files_in(tmp_path) == ["a.png", "d.png", "mine.txt", "render.json"]
+    assert json.loads((tmp_path / "render.json").read_text())["files"] == ["a.png", "d.png"]
+
+
+def test_files_beside_stay_while_the_renders_are_the_same(tmp_path):
+    write(tmp_path, beside=("one.txt",))
+    (tmp_path / "one.txt").write_text("ours")
+    assert write(tmp_path, beside=("two.txt",)) == []
+    assert write(tmp_path, beside=("one.txt",)) == []
+    assert (tmp_path / "one.txt").read_text() == "ours"
+
+
+@pytest.mark.parametrize("manifested", ["../mine.png", "/MINE", "link/mine.png", ".", 5, "a\0b"])
+def test_a_manifest_has_no_say_on_files_elsewhere(tmp_path, manifested):
+    out, mine = tmp_path / "out", tmp_path / "mine.png"
+    out.mkdir()
+    mine.write_bytes(b"mine")
+    (out / "link").symlink_to(tmp_path)
+    listed = str(mine) if manifested == "/MINE" else manifested
+    (out / "render.json").write_text(json.dumps({"made_from": "that", "files": [listed]}))
+    write(out)
+    assert mine.read_bytes() == b"mine"
+    assert json.loads((out / "render.json").read_text())["files"] == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize(("names", "files"), [(("a", "mine"), FrameFiles()), (NAMES[:1], FrameFiles(folder="mine"))])
+def test_a_picture_of_the_user_is_no_render_though_all_else_is_the_same(tmp_path, names, files):
+    write(tmp_path, names=("a",))
+    mine = files.paths(tmp_path, names[-1])[0]
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(FormatError, match="is there already"):
+        write(tmp_path, names=names, files=files)
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_file_beside_that_is_not_ours_is_left_alone(tmp_path):
+    write(tmp_path)
+    (tmp_path / "points.ply").write_bytes(b"mine")
+    painter = Painter()
+    with pytest.raises(FormatError, match=r"points\.ply is there already"):
+        write(tmp_path, painter, made_from="other", beside=("points.ply",))
+    assert (tmp_path / "points.ply").read_bytes() == b"mine" and not painter.drawn and (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize("manifest", [None, "no json", "{}", '{"files": []}'])
