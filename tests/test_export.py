@@ -54,7 +54,7 @@ def test_an_antialiased_scene_looks_the_same_to_a_plain_renderer(antialiased, tm
     result = load_result(antialiased, "cpu")
     truth = pictures(result, result.scene, result.options)
     before = psnr(pictures(result, result.scene), truth)
-    assert psnr(pictures(result, load_scene(tmp_path / "scene.ply")), truth) > before + 8
+    assert psnr(pictures(result, load_scene(tmp_path / "scene.ply")), truth) > max(30, before + 8)
 
 
 def test_a_colmap_model_fits_its_sharp_images(run, tmp_path):
