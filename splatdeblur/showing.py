@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from .capture import Capture
 from .capture.pixels import read_photo, reduced_size
 from .config import Config
 from .errors import BackendError, FormatError
@@ -67,7 +68,7 @@ def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
 
 def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     rasterizer = best_available(device)
-    downscale = downscale_of(run, Config())
+    downscale = downscale_of(Capture.load(run.require(run.capture, "prepare")), Config())
     cameras = _as_read(reconstruction, downscale)
     generator = torch.Generator().manual_seed(0)
     exposure = Exposure(
