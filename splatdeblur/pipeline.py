@@ -19,7 +19,6 @@ from torch import Tensor
 from . import capture, poses
 from .blur import assess_blur
 from .capture import Capture
-from .capture.capture import MIN_PHOTOS
 from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
@@ -41,6 +40,7 @@ EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
 BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
 MIN_SIDE_PX = 16  # SSIM's window has 11
+MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
@@ -68,11 +68,10 @@ def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstructio
 
 def make_trainer(run: Run, config: Config) -> Trainer:
     """A trainer at its first step, from the photos and poses of a run."""
-    shots = Capture.load(run.require(run.capture, "prepare"))
     reconstruction = load_reconstruction(run)
     chosen = _chosen(reconstruction.names, Choices.load(run.choices))
     names = tuple(reconstruction.names[i] for i in chosen)
-    downscale = downscale_of(shots, config)
+    downscale = downscale_of(run, config)
     pictures = [read_photo(photo_path(run, name), downscale) for name in names]
     masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in names)
     full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
@@ -86,7 +85,7 @@ def make_trainer(run: Run, config: Config) -> Trainer:
         count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
-    return Trainer(photos, scene, _for_its_poses(config.train, shots), best_available(config.device))
+    return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
 
 
 def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
@@ -110,9 +109,9 @@ def _blur_px(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[float
     return tuple(blur if isfinite(blur) else usual for blur in found)
 
 
-def _for_its_poses(settings: TrainConfig, shots: Capture) -> TrainConfig:
+def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
     """Corrections of the poses as fast as where they come from demands."""
-    if shots.known_poses is not None:
+    if Capture.load(run.capture).known_poses is not None:
         return settings
     start, end = settings.rates.pose
     factor = settings.rates.found_poses
@@ -134,8 +133,9 @@ def _require_sense(cameras: Cameras, downscale: float) -> None:
         )
 
 
-def downscale_of(shots: Capture, config: Config) -> float:
+def downscale_of(run: Run, config: Config) -> float:
     """By how much training reduces the photos: as set, else as prepared, else to about 400 px."""
+    shots = Capture.load(run.require(run.capture, "prepare"))
     if config.downscale:
         return config.downscale
     return shots.downscale if shots.downscale != 1 else max(1.0, shots.width / TARGET_WIDTH_PX)
@@ -146,7 +146,7 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
     stopped. Saves on interruption, and every so often."""
     run.require(run.poses / "poses.json", "pose")
     trainer = make_trainer(run, config)
-    settings = plain(replace(config, downscale=downscale_of(Capture.load(run.capture), config)))
+    settings = plain(replace(config, downscale=downscale_of(run, config)))
     _resume(run, trainer, settings)
     if trainer.progress < 1:
         save_config(config_from_plain(settings), run.config)
@@ -230,7 +230,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     logger.warning("settings, photos or poses have changed: starting anew, and keeping the old scene as %s", kept)
 
 
-def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str, float], None]) -> Scores:
-    """Scores against a reference folder: `scores.json` and `evaluation/`."""
+def evaluate(run: Run, reference: Path | None, device: str, on_progress: Callable[[str, float], None]) -> Scores:
+    """Scores against a reference folder, or photos kept for testing: `scores.json` and `evaluation/`."""
     result = load_result(run, device)
     return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)
