@@ -23,7 +23,7 @@ from .pictures import Exposed, Look, draw
 from .portrait import portrait
 from .scenery import Scenery
 from .stage import Stage
-from .trial import SLOW_S, seconds_per_picture
+from .trial import SLOW_S, seconds_for_splats
 from .worker import Worker
 
 FLIGHT_S, FLIGHT_STEPS = 0.5, 12
@@ -140,7 +140,7 @@ class Session:
 
     def _try_splats(self) -> None:
         """Leaves the drawing to the browser, if it is fast and nobody has chosen meanwhile."""
-        taken = seconds_per_picture(self.client, self.stage.splats(self.index))
+        taken = seconds_for_splats(self.client, self.stage.splats(self.index))
         if self.panel.renderer.value != panels.EXACT:
             return
         if taken < SLOW_S:

@@ -198,7 +198,7 @@ def test_a_browser_that_draws_splats_fast_gets_them(run, monkeypatch, seconds, d
         tried.set()
         return seconds
 
-    monkeypatch.setattr("splatdeblur.view.session.seconds_per_picture", take_time)
+    monkeypatch.setattr("splatdeblur.view.session.seconds_for_splats", take_time)
     viewer = serve(run, None)
     visitor = Visitor(viewer)
     assert visitor.panel.renderer.value == panels.EXACT
