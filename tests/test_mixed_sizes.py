@@ -142,7 +142,8 @@ def test_photos_of_two_sizes_are_scored_each_at_its_own(result, capture):
         before.rename(sharp)
     inputs = scores.deblurred_inputs
     assert inputs.masked == ["001.png"]
-    assert min(inputs.unaligned.psnr.per_image.values()) > 50 and inputs.unaligned.ssim.mean > 0.999
+    assert min(inputs.unaligned.psnr.per_image.values()) > 50  # 8 bits of the sharp photos
+    assert min(inputs.unaligned.ssim.per_image.values()) > 0.998
     assert inputs.photos.psnr.per_image.keys() == set(result.names)
     assert scores.paths.error_px.keys() == set(result.names) and scores.novel_view is not None
     drawn = result.run.evaluation / "deblurred_inputs"
