@@ -92,7 +92,7 @@ class Subject:
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, shutter)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
         return Picture(photo.srgb, photo.render.depth[0])
 
 

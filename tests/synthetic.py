@@ -34,6 +34,7 @@ class SyntheticCapture:
         K: intrinsics in pixels, centre of the first pixel at (0.5, 0.5).
         extent_px: longest way between two places of one point during the exposure, mean over the picture.
         target_px: what was asked for, per photo.
+        aperture, focus: of each photo's lens: radius and z-depth in focus, in world units.
         gains: brightness of each photo relative to `sharp`, before clipping.
         points, point_colors: some of the surface points in view, and their sRGB colour.
     """
@@ -50,6 +51,8 @@ class SyntheticCapture:
     extent_px: Array
     target_px: Array
     gains: Array
+    aperture: Array
+    focus: Array
     points: Array
     point_colors: Array
 
@@ -66,7 +69,6 @@ class SyntheticCapture:
                 Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(folder / name / f"{i:03d}.png")
         (folder / "transforms.json").write_text(json.dumps(self._transforms(), indent=1))
         height, subframes = self.photos.shape[1], len(self.times)
-        count = len(self.photos)
         np.savez_compressed(
             folder / "trajectories.npz",
             c2w=np.linalg.inv(self.path_viewmats) @ OPENGL_FROM_OPENCV,
@@ -75,8 +77,8 @@ class SyntheticCapture:
             readout=np.array(0.0),
             extent_px=self.extent_px,
             target=np.array([f"{x:g}" for x in self.target_px]),
-            aperture=np.zeros(count),
-            focus=np.ones(count),
+            aperture=self.aperture,
+            focus=self.focus,
             row_weights=np.full((height, subframes), 1 / subframes, np.float32),
         )
         return folder
@@ -171,6 +173,7 @@ def make_capture(
     photos: int = 12,
     size: tuple[int, int] = (96, 64),
     blur_px: float | tuple[float, ...] = (1.5, 3.0, 6.0),
+    defocus_px: float | tuple[float, ...] = 0.0,
     seed: int = 0,
     subframes: int = 16,
     tests: int = 3,
@@ -187,6 +190,8 @@ def make_capture(
         size: width and height in pixels.
         blur_px: how far the picture smears during the exposure, in px; photos take the values in turn; 0 is
             sharp.
+        defocus_px: mean radius over which out-of-focus light spreads, in px; photos take the values in turn, and are
+            focused near and far in turn.
         subframes: poses averaged per photo; take more than the largest `blur_px`.
         tests: held-out sharp views.
         noise: standard deviation of sensor noise at white, in linear light; falls with the root of the light.
@@ -202,14 +207,19 @@ def make_capture(
     middles = _poses(photos, rng, scene.target, phase=0.5)
     held_out = _poses(tests, rng, scene.target, phase=0.3)
     targets = np.resize(np.asarray(blur_px, float), photos)
+    disks = np.resize(np.asarray(defocus_px, float), photos)
+    lenses = []
     gains = 2 ** rng.uniform(-gain_stops, gain_stops, photos)
     blurred, sharp, depths, paths, extents, seen, seen_colors = [], [], [], [], [], [], []
     still = max(16, samples * 4)
-    for pose, target, gain in zip(middles, targets, gains, strict=True):
+    for pose, target, disk, gain in zip(middles, targets, disks, gains, strict=True):
         depth, surface = _surface(scene, pose, K, size)
+        focus = float(np.quantile(depth, (0.1, 0.9)[len(lenses) % 2]))
+        aperture = disk / focal / float(abs(1 / depth - 1 / focus).mean())
+        lenses.append((aperture, focus))
         path = _path(pose, target, surface, K, rng, times, wobble)
-        shots, each = (path, samples) if target else (pose[None], still)
-        light = gain * render(scene, shots, K, size, samples=each, rng=rng)
+        shots, each = (path, samples) if target else (pose[None], still * (4 if disk else 1))
+        light = gain * render(scene, shots, K, size, samples=each, rng=rng, aperture=aperture, focus=focus)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)
         chosen = rng.choice(len(surface), min(len(surface), points // photos + 1), replace=False)
@@ -225,7 +235,9 @@ def make_capture(
         photos=_eight_bit(blurred), sharp=_eight_bit(sharp), test=_eight_bit(test), depth=np.stack(depths),
         viewmats=np.linalg.inv(middles), test_viewmats=np.linalg.inv(held_out),
         path_viewmats=np.linalg.inv(np.stack(paths)), times=times, K=K, extent_px=np.array(extents),
-        target_px=targets, gains=gains, points=np.concatenate(seen), point_colors=np.concatenate(seen_colors),
+        target_px=targets, gains=gains,
+        aperture=np.array(lenses)[:, 0], focus=np.array(lenses)[:, 1],
+        points=np.concatenate(seen), point_colors=np.concatenate(seen_colors),
     )  # fmt: skip
 
 

@@ -288,12 +288,16 @@ def render(
     *,
     samples: int,
     rng: np.random.Generator,
+    aperture: float = 0.0,
+    focus: float = 1.0,
 ) -> Array:
-    """The mean over the given poses of what a pinhole camera sees, linear RGB, [height, width, 3].
+    """The mean over the given poses of what a camera sees, linear RGB, [height, width, 3].
 
     Args:
         world_from_camera: [pose, 4, 4], OpenCV axes; each weighs the same.
         samples: rays per pixel and pose, jittered within the pixel.
+        aperture: radius of the lens in world units; 0 is a pinhole.
+        focus: z-depth at which everything is sharp.
     """
     width, height = size
     total = np.zeros((height * width, 3), np.float32)
@@ -307,10 +311,19 @@ def render(
             for part in range(0, len(total), _BLOCK):
                 rays = slice(part, part + _BLOCK)
                 x, y = (column[rays] + shift[0]) / focal[0], (row[rays] + shift[1]) / focal[1]
-                ways = np.stack([x, y, np.ones_like(x)], -1) @ pose[:3, :3].T.astype(np.float32)
+                through = _on_disk(len(x), rng) * np.float32(aperture) if aperture else np.zeros((1, 3), np.float32)
+                turn = pose[:3, :3].T.astype(np.float32)
+                ways = (np.stack([x, y, np.ones_like(x)], -1) - through / np.float32(focus)) @ turn
                 ways /= np.sqrt(np.einsum("ri,ri->r", ways, ways))[:, None]
-                total[rays] += shoot(scene, pose[None, :3, 3].astype(np.float32), ways, spread)[0]
+                starts = pose[None, :3, 3].astype(np.float32) + through @ turn
+                total[rays] += shoot(scene, starts, ways, spread)[0]
     return (total / len(cells)).reshape(height, width, 3)
+
+
+def _on_disk(count: int, rng: np.random.Generator) -> Array:
+    """Points spread evenly over the unit disk in the plane z = 0: [count, 3]."""
+    radius, angle = np.sqrt(rng.random(count)), rng.uniform(0, 2 * np.pi, count)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(count)], -1).astype(np.float32)
 
 
 def _cells(count: int, rng: np.random.Generator) -> Array:

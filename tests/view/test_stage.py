@@ -76,7 +76,7 @@ def test_a_predicted_photo_is_what_training_compares(shown):
         return shown.rasterizer.render(shown.scene, camera.with_viewmats(viewmats), options=shown.options, burst=burst)
 
     with torch.no_grad():
-        expected = shown.exposure(render, 2, shown.subframe_count(2)).srgb
+        expected = shown.exposure(render, 2, shown.subframe_count(2), camera=camera).srgb
     torch.testing.assert_close(predicted(shown, 2, camera)[0], expected, atol=2e-4, rtol=0)
 
 
