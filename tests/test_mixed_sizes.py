@@ -121,9 +121,11 @@ def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path
     mask = capture / "masks/001.png"
     before = mask.read_bytes()
     Image.new("L", SIZE, 255).save(mask)
-    pipeline.prepare(capture, result.run, result.config, silent)
-    pipeline.pose(result.run, result.config, silent)
-    pipeline.train(result.run, result.config, silent)
+    shutil.copytree(result.run.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    pipeline.prepare(capture, run, result.config, silent)
+    pipeline.pose(run, result.config, silent)
+    pipeline.train(run, result.config, silent)
     mask.write_bytes(before)
     assert "starting anew" in caplog.text
 
