@@ -108,7 +108,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         assert (camera.width, camera.height) == photo.shape[1::-1] == (width // factor, height // factor)
         torch.testing.assert_close(camera.Ks[0, :2], full.Ks[number, :2].float() / factor)
         if index < len(stage.names):
-            assert predicted(stage, index, camera)[0].shape == photo.shape
+            assert predicted(stage, index, camera).srgb.shape == photo.shape
 
 
 def test_a_video_of_photos_of_many_sizes_is_refused_before_it_is_drawn(result, tmp_path):
