@@ -26,6 +26,7 @@ from .bench import (
     pairs_to_match,
     quiet_colmap,
 )
+from .evidence import Evidence, centers_of, evidence_in, extent_of, with_shifts
 from .joining import join, matches_between
 from .lens_groups import lenses_from
 from .lenses import largest_shift_px
@@ -49,21 +50,24 @@ class Outcome:
 
     Attributes:
         model: its largest model; None if there is none.
+        features: that the model is made of.
         others: names of photos registered in its smaller models.
+        evidence: what holds each photo's pose, by name.
         joined: photos that joined the model later, and the points that placed them.
     """
 
     attempt: Attempt
     model: pycolmap.Reconstruction | None
+    features: Features
     others: frozenset[str]
     seconds: float
+    evidence: dict[str, Evidence]
     joined: Posed | None = None
 
     @property
     def centers(self) -> dict[str, np.ndarray]:
         """Camera centres by photo name."""
-        images = () if self.model is None else self.model.images.values()
-        centers = {i.name: i.projection_center() for i in images if i.has_pose}
+        centers = {} if self.model is None else centers_of(self.model)
         if self.joined is not None:
             centers |= zip(self.joined.names, inverse(self.joined.viewmats)[:, :3, 3].numpy(), strict=True)
         return centers
@@ -131,11 +135,13 @@ def reconstruct(
             logger.info(sentences[-1])
     if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
         raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
+    others = [o.centers for o in outcomes if o.model is not None and o.features != best.features]
     return replace(
-        _posed(best, names),
+        _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
         reprojection_px=best.error_px,
         attempts=tuple(sentences),
+        evidence=with_shifts(best.evidence, best.centers, others),
     )
 
 
@@ -158,8 +164,9 @@ def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
     return "too few matches with the registered photos: too blurred, too plain, or too far from their views"
 
 
-def _posed(outcome: Outcome, names: list[str]) -> Posed:
-    """Its poses in the capture's order; a distortion that moves nothing by a third of a pixel is dropped."""
+def _posed(outcome: Outcome, capture: Capture) -> Posed:
+    """Its poses in the capture's order; a distortion that moves nothing by a pixel is dropped."""
+    names = [frame.name for frame in capture.frames]
     posed = posed_from_colmap(outcome.model)
     if outcome.joined is not None:
         joined = outcome.joined
@@ -174,7 +181,8 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
         )
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]
-    for lens in {id(x): x for x in lenses}.values():
+    lost = {n: lens for n, lens in lenses_from(outcome.model, capture).items() if n not in posed.names}
+    for lens in {id(x): x for x in (*lenses, *lost.values())}.values():
         if largest_shift_px(lens) < NOTICEABLE_PX:
             params = np.array(lens.params)
             params[lens.extra_params_idxs()] = 0
@@ -184,6 +192,7 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
         names=tuple(posed.names[row] for row in rows),
         viewmats=posed.viewmats[rows],
         lenses=tuple(lenses),
+        lost_lenses=lost,
     )
 
 
@@ -234,7 +243,7 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
     names = [frame.name for frame in bench.capture.frames]
     is_slow = attempt.features.is_guided and len(names) > MAX_PHOTOS_GUIDED
     if best is not None and is_slow:
-        return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+        return likely_pairs(names, matches_between(_database(bench, best.features)))
     pairs = pairs_to_match(bench.capture)
     if len(pairs) <= len(names) * LIKELY_PARTNERS:
         return pairs
@@ -253,8 +262,12 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     knows_lens = best is not None and best.model is not None and len(best.centers) >= MIN_PHOTOS_FOR_LENS
     if attempt.joins and knows_lens and len(best.centers) >= MIN_FRACTION_TO_JOIN * total:
         database = bench.scratch / f"{attempt.name}-joins.db"
-        joined = join(bench, attempt, best.model, _database(bench, best.attempt.features), database, report)
-        return Outcome(attempt, best.model, best.others, time.monotonic() - started, joined)
+        found = join(bench, attempt, best.model, _database(bench, best.features), database, report)
+        joined, evidence = found or (None, {})
+        return replace(
+            best, attempt=attempt, seconds=time.monotonic() - started, joined=joined,
+            evidence=evidence | best.evidence,
+        )  # fmt: skip
     database = _database(bench, attempt.features)
     if not database.exists():
         partial = database.with_suffix(".partial")
@@ -267,9 +280,15 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     options = mapping_options(attempt.mapping, bench.seed)
     if knows_lens:
         options.ba_refine_extra_params = options.mapper.abs_pose_refine_extra_params = False
-    is_same = best is not None and best.model is not None and best.attempt.features == attempt.features
+    is_same = best is not None and best.model is not None and best.features == attempt.features
     models = bench.map(database, options, best.model if attempt.continues and is_same else None, report)
     if not models:
-        return Outcome(attempt, None, frozenset(), time.monotonic() - started)
+        return Outcome(attempt, None, attempt.features, frozenset(), time.monotonic() - started, {})
     others = {i.name for m in models[1:] for i in m.images.values() if i.has_pose}
-    return Outcome(attempt, models[0], frozenset(others), time.monotonic() - started)
+    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0])))
+    if attempt.continues and is_same:
+        first = {name: found.found_by for name, found in best.evidence.items()}
+        evidence = {name: replace(e, found_by=first.get(name, e.found_by)) for name, e in evidence.items()}
+    return Outcome(
+        attempt, models[0], attempt.features, frozenset(others), time.monotonic() - started, evidence
+    )

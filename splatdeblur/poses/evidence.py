@@ -1,0 +1,144 @@
+"""What holds each camera where structure from motion put it, and where that is too little to believe.
+
+A photo may be registered by a handful of features on one side of the picture, or by features that its blur moved: a
+wrong pose with a small reprojection error. So a pose is judged by how firmly its features hold it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pycolmap
+
+GRID = 4  # cells across and down, for the spread
+FEATURE_ERROR = 1e-3  # of the photo's longer side: what any feature may err
+MAX_SLACK = 0.003  # features that blur moved err together: poses are often ten times as wrong as their slack says
+MIN_INLIERS = 12
+MIN_SPREAD = 0.25
+MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for one photo's pose.
+
+    Attributes:
+        found_by: the rung that placed it.
+        inliers: points of the model that it sees.
+        spread: share of the picture's cells (4 x 4) with a point, in [0, 1].
+        error_px: mean reprojection error of its points.
+        slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
+            where that is larger, of the distance to what it sees; 1 at most.
+        shift: how far another rung puts it from here after a similarity, as a part of the cameras' extent; None where
+            no other did.
+    """
+
+    found_by: str
+    inliers: int
+    spread: float
+    error_px: float
+    slack: float
+    shift: float | None = None
+
+    @property
+    def doubt(self) -> str:
+        """Why the pose is not to be believed; empty where it is."""
+        if self.inliers < MIN_INLIERS:
+            return f"only {self.inliers} points of the model are seen in it"
+        if self.spread < MIN_SPREAD:
+            return f"its {self.inliers} points lie in {100 * self.spread:.0f} % of the picture"
+        if self.slack > MAX_SLACK:
+            return f"its {self.inliers} points hold it loosely (to {100 * self.slack:.1f} % of the cameras' extent)"
+        if self.shift is not None and self.shift > MAX_SHIFT:
+            return f"another attempt puts the camera {100 * self.shift:.1f} % of the cameras' extent away"
+        return ""
+
+
+def centers_of(model: pycolmap.Reconstruction) -> dict[str, np.ndarray]:
+    """Camera centres by photo name."""
+    return {i.name: i.projection_center() for i in model.images.values() if i.has_pose}
+
+
+def extent_of(centers: Mapping[str, np.ndarray]) -> float:
+    """Diagonal of the box around the cameras."""
+    return float(np.linalg.norm(np.ptp(np.array(list(centers.values())), axis=0)))
+
+
+def evidence_in(model: pycolmap.Reconstruction, found_by: str, extent: float) -> dict[str, Evidence]:
+    """The evidence for every posed photo of a model, by name.
+
+    Args:
+        extent: of all cameras, in the model's unit.
+    """
+    return {i.name: _of_image(model, i, found_by, extent) for i in model.images.values() if i.has_pose}
+
+
+def _of_image(model: pycolmap.Reconstruction, image: pycolmap.Image, found_by: str, extent: float) -> Evidence:
+    camera = model.cameras[image.camera_id]
+    seen = [p for p in image.points2D if p.has_point3D()]
+    if not seen:
+        return Evidence(found_by, 0, 0.0, 0.0, 1.0)
+    pixels = np.array([p.xy for p in seen])
+    local = image.cam_from_world() * np.array([model.points3D[p.point3D_id].xyz for p in seen])
+    errors = np.linalg.norm(camera.img_from_cam(local) - pixels, axis=1)
+    cells = np.clip(pixels / [camera.width, camera.height], 0, 1 - 1e-9) * GRID
+    spread = len(np.unique(cells.astype(int), axis=0)) / GRID**2
+    noise = max(float(np.sqrt(np.mean(errors**2) / 2)), FEATURE_ERROR * max(camera.width, camera.height))
+    unit = max(extent, float(np.median(local[:, 2])))
+    slack = min(noise * _center_sensitivity(local, camera.mean_focal_length()) / unit, 1.0)
+    return Evidence(found_by, len(seen), spread, float(errors.mean()), slack)
+
+
+def _center_sensitivity(local: np.ndarray, focal: float) -> float:
+    """Standard deviation of a camera's centre per px of independent error in its features; infinity if it is free.
+
+    Args:
+        local: its points in its own frame, [point, 3].
+    """
+    x, y, z = local.T
+    by_point = np.zeros((len(local), 2, 3))
+    by_point[:, 0, 0] = by_point[:, 1, 1] = focal / z
+    by_point[:, 0, 2], by_point[:, 1, 2] = -focal * x / z**2, -focal * y / z**2
+    cross = np.zeros((len(local), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -z, y, -x
+    cross -= cross.transpose(0, 2, 1)
+    by_pose = np.concatenate([by_point, -by_point @ cross], axis=2).reshape(-1, 6)
+    information = by_pose.T @ by_pose
+    if np.linalg.matrix_rank(information) < 6:
+        return math.inf
+    return float(np.sqrt(np.trace(np.linalg.inv(information)[:3, :3])))
+
+
+def with_shifts(
+    evidence: Mapping[str, Evidence], centers: Mapping[str, np.ndarray], others: list[dict[str, np.ndarray]]
+) -> dict[str, Evidence]:
+    """The evidence, with how far other rungs' models put each camera from where it is.
+
+    Args:
+        centers: of the chosen model, by name.
+        others: of models made from other features.
+    """
+    shifts: dict[str, float] = {}
+    for other in others:
+        for name, shift in shifts_between(centers, other).items():
+            shifts[name] = min(shift, shifts.get(name, math.inf))
+    return {name: replace(found, shift=shifts.get(name)) for name, found in evidence.items()}
+
+
+def shifts_between(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Distance of each camera in two models after a similarity that is deaf to wrong ones, in our cameras' extent.
+
+    Empty if they share fewer than five.
+    """
+    common = sorted(ours.keys() & theirs.keys())
+    if len(common) < 5:
+        return {}
+    a, b = (np.array([centers[n] for n in common]) for centers in (theirs, ours))
+    extent = extent_of(dict(zip(common, b, strict=True)))
+    options = pycolmap.RANSACOptions(max_error=MAX_SHIFT * extent, random_seed=0)
+    found = pycolmap.estimate_sim3d_robust(a, b, options)
+    if found is None:
+        return {}
+    moved = found["tgt_from_src"] * a
+    return dict(zip(common, (np.linalg.norm(moved - b, axis=1) / extent).tolist(), strict=True))
