@@ -13,12 +13,12 @@ from .exposure import Exposure, Shutter, Static, Tone
 from .geometry import Cameras
 from .optimize import initial_scene
 from .optimize.initial import focus_point
-from .pipeline import downscale_of
 from .poses import Reconstruction
 from .poses.reconstruction import load_reconstruction, photo_path
 from .render import RenderOptions, best_available
 from .result import load_result
 from .run import Run
+from .starting import downscale_of
 from .view import Stage
 from .view.origin import is_loopback
 

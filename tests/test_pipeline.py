@@ -7,7 +7,7 @@ import pytest
 import torch
 from blurring import shapes, streaked
 
-from splatdeblur import pipeline
+from splatdeblur import pipeline, starting
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.errors import CaptureError
 from splatdeblur.exposure import Static
@@ -105,6 +105,6 @@ def test_training_is_told_how_blurred_each_photo_looks(run_copy, small_config):
 def test_a_photo_without_texture_counts_as_blurred_as_the_others():
     sharp = shapes(128, 160, seed=1)
     pictures = (sharp, torch.full_like(sharp, 0.5), streaked(sharp, 12.0, 20.0))
-    little, unknown, much = pipeline._blur_px(pictures, TrainConfig())
+    little, unknown, much = starting._blur_px(pictures, TrainConfig())
     assert little < 3 < 6 < much < 24
     assert little <= unknown <= much

@@ -91,9 +91,9 @@ class Relocalizer:
 
     def find(self, lost: Lost, starts: Float[Tensor, "start 4 4"]) -> Guess:
         """The pose that explains the photo best, of those met on the way from `starts`."""
-        level = lost.thumbnail_level
-        guesses = self._search(lost.at_level(level), starts)
-        for stage, level in enumerate(range(max(level - 1, 0), -1, -1)):
+        smallest = lost.thumbnail_level
+        guesses = self._search(lost.at_level(smallest), starts)
+        for stage, level in enumerate(range(max(smallest - 1, 0), -1, -1)):
             count, steps = (row[min(stage, len(row) - 1)] for row in (KEPT, STEPS))
             small = lost.at_level(level)
             guesses = sorted((self.refine(small, g, steps) for g in guesses[:count]), key=lambda g: g.loss)

@@ -5,8 +5,10 @@ wrong pose with a small reprojection error. So a pose is judged by how firmly it
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pycolmap
@@ -16,6 +18,7 @@ FEATURE_ERROR = 1e-3  # of the photo's longer side: what any feature may err
 MAX_SLACK = 0.003  # features that blur moved err together: poses are often ten times as wrong as their slack says
 MIN_INLIERS = 12
 MIN_SPREAD = 0.25
+MIN_LINK = 25
 MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
 
 
@@ -30,6 +33,7 @@ class Evidence:
         error_px: mean reprojection error of its points.
         slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
             where that is larger, of the distance to what it sees; 1 at most.
+        link: points shared along the weakest step of the best chain of photos from here to the best held one.
         shift: how far another rung puts it from here after a similarity, as a part of the cameras' extent; None where
             no other did.
     """
@@ -39,6 +43,7 @@ class Evidence:
     spread: float
     error_px: float
     slack: float
+    link: int
     shift: float | None = None
 
     @property
@@ -50,6 +55,8 @@ class Evidence:
             return f"its {self.inliers} points lie in {100 * self.spread:.0f} % of the picture"
         if self.slack > MAX_SLACK:
             return f"its {self.inliers} points hold it loosely (to {100 * self.slack:.1f} % of the cameras' extent)"
+        if self.link < MIN_LINK:
+            return f"only {self.link} points connect it, and what is near it, with the others"
         if self.shift is not None and self.shift > MAX_SHIFT:
             return f"another attempt puts the camera {100 * self.shift:.1f} % of the cameras' extent away"
         return ""
@@ -71,14 +78,47 @@ def evidence_in(model: pycolmap.Reconstruction, found_by: str, extent: float) ->
     Args:
         extent: of all cameras, in the model's unit.
     """
-    return {i.name: _of_image(model, i, found_by, extent) for i in model.images.values() if i.has_pose}
+    links = _links(model)
+    return {
+        i.name: _of_image(model, i, found_by, extent, links.get(i.image_id, 0))
+        for i in model.images.values()
+        if i.has_pose
+    }
 
 
-def _of_image(model: pycolmap.Reconstruction, image: pycolmap.Image, found_by: str, extent: float) -> Evidence:
+def _links(model: pycolmap.Reconstruction) -> dict[int, int]:
+    """For every image that sees a point: how many points the weakest step of the best chain to the best held shares.
+
+    Behind a weak step everything may be turned and scaled as a whole, however firmly it holds together.
+    """
+    shared: Counter[tuple[int, int]] = Counter()
+    seen: Counter[int] = Counter()
+    for point in model.points3D.values():
+        images = sorted({element.image_id for element in point.track.elements})
+        seen.update(images)
+        shared.update(combinations(images, 2))
+    if not seen:
+        return {}
+    start = seen.most_common(1)[0][0]
+    links, reached = {start: seen[start]}, {start}
+    while reached != set(seen):  # Prim's algorithm for the tree of the strongest steps
+        steps = ((n, pair) for pair, n in shared.items() if (pair[0] in reached) != (pair[1] in reached))
+        count, (a, b) = max(steps, default=(0, (start, start)))
+        if count == 0:
+            break
+        inside, outside = (a, b) if a in reached else (b, a)
+        links[outside] = min(links[inside], count)
+        reached.add(outside)
+    return links
+
+
+def _of_image(
+    model: pycolmap.Reconstruction, image: pycolmap.Image, found_by: str, extent: float, link: int
+) -> Evidence:
     camera = model.cameras[image.camera_id]
     seen = [p for p in image.points2D if p.has_point3D()]
     if not seen:
-        return Evidence(found_by, 0, 0.0, 0.0, 1.0)
+        return Evidence(found_by, 0, 0.0, 0.0, 1.0, 0)
     pixels = np.array([p.xy for p in seen])
     local = image.cam_from_world() * np.array([model.points3D[p.point3D_id].xyz for p in seen])
     errors = np.linalg.norm(camera.img_from_cam(local) - pixels, axis=1)
@@ -87,7 +127,7 @@ def _of_image(model: pycolmap.Reconstruction, image: pycolmap.Image, found_by: s
     noise = max(float(np.sqrt(np.mean(errors**2) / 2)), FEATURE_ERROR * max(camera.width, camera.height))
     unit = max(extent, float(np.median(local[:, 2])))
     slack = min(noise * _center_sensitivity(local, camera.mean_focal_length()) / unit, 1.0)
-    return Evidence(found_by, len(seen), spread, float(errors.mean()), slack)
+    return Evidence(found_by, len(seen), spread, float(errors.mean()), slack, link)
 
 
 def _center_sensitivity(local: np.ndarray, focal: float) -> float:

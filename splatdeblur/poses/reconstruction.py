@@ -251,9 +251,7 @@ def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -
     (folder / "poses.json").write_text(json.dumps(facts, indent=1))
 
 
-def _write_undistorted(
-    posed: Posed, run: Run, folder: Path, on_progress: Callable[[float | None, str], None]
-) -> None:
+def _write_undistorted(posed: Posed, run: Run, folder: Path, on_progress: Callable[[float | None, str], None]) -> None:
     """Photos and their masks as pinhole cameras would have taken them, to `images/` and `masks/` in `folder`."""
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
@@ -319,7 +317,9 @@ def load_reconstruction(run: Run) -> Reconstruction:
             tuple(facts["attempts"]),
             {name: Evidence(**found) for name, found in facts.get("evidence", {}).items()},
             {
-                name: pycolmap.Camera(model="PINHOLE", width=lens["size"][0], height=lens["size"][1], params=lens["params"])
+                name: pycolmap.Camera(
+                    model="PINHOLE", width=lens["size"][0], height=lens["size"][1], params=lens["params"]
+                )
                 for name, lens in facts.get("lost_lenses", {}).items()
             },
             facts.get("rendered"),

@@ -289,6 +289,4 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     if attempt.continues and is_same:
         first = {name: found.found_by for name, found in best.evidence.items()}
         evidence = {name: replace(e, found_by=first.get(name, e.found_by)) for name, e in evidence.items()}
-    return Outcome(
-        attempt, models[0], attempt.features, frozenset(others), time.monotonic() - started, evidence
-    )
+    return Outcome(attempt, models[0], attempt.features, frozenset(others), time.monotonic() - started, evidence)
