@@ -7,7 +7,7 @@ wrong pose with a small reprojection error. So a pose is judged by how firmly it
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -34,8 +34,7 @@ class Evidence:
         slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
             where that is larger, of the distance to what it sees; 1 at most.
         link: points shared along the weakest step of the best chain of photos from here to the best held one.
-        shift: how far another rung puts it from here after a similarity, as a part of the cameras' extent; None where
-            no other did.
+        shift: how far most other attempts put it from here, as a part of the cameras' extent; None where no other did.
     """
 
     found_by: str
@@ -58,7 +57,7 @@ class Evidence:
         if self.link < MIN_LINK:
             return f"only {self.link} points connect it, and what is near it, with the others"
         if self.shift is not None and self.shift > MAX_SHIFT:
-            return f"another attempt puts the camera {100 * self.shift:.1f} % of the cameras' extent away"
+            return f"other attempts put the camera {100 * self.shift:.1f} % of the cameras' extent away"
         return ""
 
 
@@ -68,8 +67,10 @@ def centers_of(model: pycolmap.Reconstruction) -> dict[str, np.ndarray]:
 
 
 def extent_of(centers: Mapping[str, np.ndarray]) -> float:
-    """Diagonal of the box around the cameras."""
-    return float(np.linalg.norm(np.ptp(np.array(list(centers.values())), axis=0)))
+    """Diagonal of the box around the cameras, or what it would be but for a few that went astray."""
+    all_centers = np.array(list(centers.values()))
+    usual = np.median(np.linalg.norm(all_centers - np.median(all_centers, axis=0), axis=1))
+    return float(min(np.linalg.norm(np.ptp(all_centers, axis=0)), 4 * usual))
 
 
 def evidence_in(model: pycolmap.Reconstruction, found_by: str, extent: float) -> dict[str, Evidence]:
@@ -148,37 +149,3 @@ def _center_sensitivity(local: np.ndarray, focal: float) -> float:
     if np.linalg.matrix_rank(information) < 6:
         return math.inf
     return float(np.sqrt(np.trace(np.linalg.inv(information)[:3, :3])))
-
-
-def with_shifts(
-    evidence: Mapping[str, Evidence], centers: Mapping[str, np.ndarray], others: list[dict[str, np.ndarray]]
-) -> dict[str, Evidence]:
-    """The evidence, with how far other rungs' models put each camera from where it is.
-
-    Args:
-        centers: of the chosen model, by name.
-        others: of models made from other features.
-    """
-    shifts: dict[str, float] = {}
-    for other in others:
-        for name, shift in shifts_between(centers, other).items():
-            shifts[name] = min(shift, shifts.get(name, math.inf))
-    return {name: replace(found, shift=shifts.get(name)) for name, found in evidence.items()}
-
-
-def shifts_between(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Distance of each camera in two models after a similarity that is deaf to wrong ones, in our cameras' extent.
-
-    Empty if they share fewer than five.
-    """
-    common = sorted(ours.keys() & theirs.keys())
-    if len(common) < 5:
-        return {}
-    a, b = (np.array([centers[n] for n in common]) for centers in (theirs, ours))
-    extent = extent_of(dict(zip(common, b, strict=True)))
-    options = pycolmap.RANSACOptions(max_error=MAX_SHIFT * extent, random_seed=0)
-    found = pycolmap.estimate_sim3d_robust(a, b, options)
-    if found is None:
-        return {}
-    moved = found["tgt_from_src"] * a
-    return dict(zip(common, (np.linalg.norm(moved - b, axis=1) / extent).tolist(), strict=True))

@@ -48,6 +48,7 @@ class Reconstruction:
         attempts: what was tried, in order, each a sentence with its result.
         evidence: what holds the poses that structure from motion found, by name; none for others.
         lost_lenses: pinholes of photos without a pose, as far as they are known, by name.
+        guesses: other poses that photos without a firm one may have, [4, 4] each, by name.
         rendered: what came of looking for photos by rendering, name -> sentence; None where nobody looked yet.
     """
 
@@ -60,6 +61,7 @@ class Reconstruction:
     attempts: tuple[str, ...]
     evidence: dict[str, Evidence] = field(default_factory=dict)
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
+    guesses: dict[str, list[Tensor]] = field(default_factory=dict)
     rendered: dict[str, str] | None = None
 
     @property
@@ -79,6 +81,7 @@ class Posed:
         lenses: one per photo, at the photo's size in px.
         points, colors, missing, reprojection_px, attempts, evidence: as in Reconstruction.
         lost_lenses: of photos without a pose, as far as they are known, by name.
+        guesses: other poses that photos may have, in the same world, by name.
     """
 
     names: tuple[str, ...]
@@ -91,6 +94,7 @@ class Posed:
     attempts: tuple[str, ...] = ()
     evidence: dict[str, Evidence] = field(default_factory=dict)
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
+    guesses: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @property
     def is_distorted(self) -> bool:
@@ -110,6 +114,7 @@ class Posed:
         """The reconstruction of the undistorted photos."""
         Ks, sizes = (rows[len(self.names) :] for rows in straightened(list(self.all_lenses.values())))
         lost = {name: pinhole_lens(K, *size) for name, K, size in zip(self.lost_lenses, Ks, sizes, strict=True)}
+        doubted = {name for name in self.names if name in self.evidence and self.evidence[name].doubt}
         return Reconstruction(
             self.names,
             self.cameras(),
@@ -120,6 +125,7 @@ class Posed:
             self.attempts,
             self.evidence,
             lost,
+            {name: poses for name, poses in self.guesses.items() if name in doubted or name not in self.names},
         )
 
 
@@ -246,6 +252,7 @@ def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -
         "attempts": reconstruction.attempts,
         "evidence": {name: asdict(found) for name, found in reconstruction.evidence.items()},
         "lost_lenses": lost,
+        "guesses": {name: [p.tolist() for p in poses] for name, poses in reconstruction.guesses.items()},
         "made_from": made_from,
     }
     (folder / "poses.json").write_text(json.dumps(facts, indent=1))
@@ -321,6 +328,10 @@ def load_reconstruction(run: Run) -> Reconstruction:
                     model="PINHOLE", width=lens["size"][0], height=lens["size"][1], params=lens["params"]
                 )
                 for name, lens in facts.get("lost_lenses", {}).items()
+            },
+            {
+                name: [torch.tensor(pose, dtype=torch.float64) for pose in poses]
+                for name, poses in facts.get("guesses", {}).items()
             },
             facts.get("rendered"),
         )

@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 
 from ..capture import Capture
 from ..errors import PoseError
-from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
 from .bench import (
     MIN_PHOTOS,
@@ -26,10 +25,11 @@ from .bench import (
     pairs_to_match,
     quiet_colmap,
 )
-from .evidence import Evidence, centers_of, evidence_in, extent_of, with_shifts
+from .evidence import centers_of, evidence_in, extent_of
 from .joining import join, matches_between
 from .lens_groups import lenses_from
 from .lenses import largest_shift_px
+from .outcome import Outcome, better, guesses, judged, most_confirmed
 from .reconstruction import Posed, posed_from_colmap
 from .shortlist import coarse_matches, likely_pairs
 
@@ -38,48 +38,9 @@ logger = logging.getLogger(__name__)
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
 NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
-MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
 LIKELY_PARTNERS = 40  # of a photo among many
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one attempt gave.
-
-    Attributes:
-        model: its largest model; None if there is none.
-        features: that the model is made of.
-        others: names of photos registered in its smaller models.
-        evidence: what holds each photo's pose, by name.
-        joined: photos that joined the model later, and the points that placed them.
-    """
-
-    attempt: Attempt
-    model: pycolmap.Reconstruction | None
-    features: Features
-    others: frozenset[str]
-    seconds: float
-    evidence: dict[str, Evidence]
-    joined: Posed | None = None
-
-    @property
-    def centers(self) -> dict[str, np.ndarray]:
-        """Camera centres by photo name."""
-        centers = {} if self.model is None else centers_of(self.model)
-        if self.joined is not None:
-            centers |= zip(self.joined.names, inverse(self.joined.viewmats)[:, :3, 3].numpy(), strict=True)
-        return centers
-
-    @property
-    def error_px(self) -> float:
-        return math.inf if self.model is None else self.model.compute_mean_reprojection_error()
-
-    def sentence(self, total: int) -> str:
-        error = "" if self.model is None else f", mean error {self.error_px:.2f} px"
-        found = f"{len(self.centers)} of {total} photos{error}, {self.seconds:.0f} s"
-        return f"{self.attempt.name}: {found} ({self.attempt.reason})"
 
 
 def reconstruct(
@@ -111,14 +72,18 @@ def reconstruct(
             if best is not None:  # the time limit is on doing better, not on having anything
                 bench = replace(bench, deadline=deadline)
             fraction = 0.0 if best is None else len(best.centers) / len(names)
-            if fraction >= attempt.below:
+            if fraction >= attempt.below or (attempt.at_once and (not outcomes or outcomes[-1].model is None)):
                 continue
 
             def report(fraction: float, what: str, attempt: Attempt = attempt) -> None:
                 on_progress(fraction, f"poses, {attempt.name}: {what}")
 
             try:
-                outcome = _try(bench, attempt, best, report)
+                outcome = (
+                    _again(bench, attempt, outcomes[-1], report)
+                    if attempt.at_once
+                    else _try(bench, attempt, best, report)
+                )
             except OutOfTime:
                 sentences.append(f"{attempt.name}: stopped by the time limit")
                 break
@@ -129,19 +94,20 @@ def reconstruct(
                 continue
             outcomes.append(outcome)
             sentences.append(outcome.sentence(len(names)))
-            best, remark = _better(best, outcome)
-            if remark:
-                sentences[-1] += f"; {remark}"
+            if not attempt.at_once:
+                best, remark = better(best, outcome)
+                sentences[-1] += f"; {remark}" if remark else ""
             logger.info(sentences[-1])
     if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
         raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
-    others = [o.centers for o in outcomes if o.model is not None and o.features != best.features]
+    best = most_confirmed(best, outcomes)
     return replace(
         _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
         reprojection_px=best.error_px,
         attempts=tuple(sentences),
-        evidence=with_shifts(best.evidence, best.centers, others),
+        evidence=judged(best, outcomes),
+        guesses=guesses(best, outcomes),
     )
 
 
@@ -196,44 +162,6 @@ def _posed(outcome: Outcome, capture: Capture) -> Posed:
     )
 
 
-def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float | None:
-    """Median distance between two models' cameras after a similarity, as a fraction of their extent.
-
-    None if they share fewer than four: some similarity always nearly fits those.
-    """
-    common = sorted(ours.keys() & theirs.keys())
-    if len(common) < 4:
-        return None
-    a, b = (np.array([centers[n] for n in common]) for centers in (ours, theirs))
-    estimate = pycolmap.estimate_sim3d(a, b)
-    if estimate is None:
-        return None
-    aligned = np.array([estimate * point for point in a])
-    return float(np.median(np.linalg.norm(aligned - b, axis=1)) / np.linalg.norm(np.ptp(b, axis=0)))
-
-
-def _better(best: Outcome | None, new: Outcome) -> tuple[Outcome, str]:
-    """The outcome to go on with, and a remark where that needs one.
-
-    More photos win, for the same number the smaller error. But a rung further up trades exactness for photos:
-    where it contradicts a model that holds most of them, the earlier one stays.
-    """
-    if best is None or best.model is None:
-        return new, ""
-    if new.model is None or len(new.centers) < len(best.centers):
-        return best, f"kept {best.attempt.name}"
-    if len(new.centers) == len(best.centers):
-        return (new, "") if new.error_px < best.error_px else (best, f"kept {best.attempt.name}")
-    apart = disagreement(best.centers, new.centers)
-    is_trusted = len(best.centers) >= 0.5 * len(new.centers) and len(best.centers) >= 8
-    if apart is not None and apart > MAX_DISAGREEMENT and is_trusted:
-        return (
-            best,
-            f"kept {best.attempt.name}, whose cameras it moves by {100 * apart:.0f} % of their extent",
-        )
-    return new, ""
-
-
 def _database(bench: Bench, features: Features) -> Path:
     return bench.scratch / f"features-{abs(hash(features))}.db"
 
@@ -249,6 +177,22 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
         return pairs
     likely = set(likely_pairs(names, coarse_matches(database), LIKELY_PARTNERS))
     return [pair for pair in pairs if pair in likely]
+
+
+def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> Outcome:
+    """The last attempt's matches, solved for all photos at once."""
+    started = time.monotonic()
+    models = bench.map_at_once(_database(bench, last.features), attempt.mapping, report)
+    return _outcome(attempt, last.features, models, started)
+
+
+def _outcome(attempt: Attempt, features: Features, models: list[pycolmap.Reconstruction], started: float) -> Outcome:
+    """Of an attempt's models, largest first."""
+    if not models:
+        return Outcome(attempt, None, features, frozenset(), time.monotonic() - started, {})
+    others = {i.name for m in models[1:] for i in m.images.values() if i.has_pose}
+    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0])))
+    return Outcome(attempt, models[0], features, frozenset(others), time.monotonic() - started, evidence)
 
 
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:
@@ -282,11 +226,9 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         options.ba_refine_extra_params = options.mapper.abs_pose_refine_extra_params = False
     is_same = best is not None and best.model is not None and best.features == attempt.features
     models = bench.map(database, options, best.model if attempt.continues and is_same else None, report)
-    if not models:
-        return Outcome(attempt, None, attempt.features, frozenset(), time.monotonic() - started, {})
-    others = {i.name for m in models[1:] for i in m.images.values() if i.has_pose}
-    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0])))
-    if attempt.continues and is_same:
-        first = {name: found.found_by for name, found in best.evidence.items()}
-        evidence = {name: replace(e, found_by=first.get(name, e.found_by)) for name, e in evidence.items()}
-    return Outcome(attempt, models[0], attempt.features, frozenset(others), time.monotonic() - started, evidence)
+    outcome = _outcome(attempt, attempt.features, models, started)
+    if not (attempt.continues and is_same):
+        return outcome
+    first = {name: found.found_by for name, found in best.evidence.items()}
+    evidence = {name: replace(e, found_by=first.get(name, e.found_by)) for name, e in outcome.evidence.items()}
+    return replace(outcome, evidence=evidence)

@@ -24,7 +24,7 @@ from splatdeblur.poses.bench import (
 )
 from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.lens_groups import initial_focal_px, lens_groups
-from splatdeblur.poses.sfm import disagreement
+from splatdeblur.poses.outcome import disagreement
 from splatdeblur.run import Run
 
 
