@@ -5,6 +5,7 @@ few poses are refined through the blur model, each with a blur path of its own, 
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,8 +25,8 @@ THUMBNAIL_PX = 20  # of the shorter side, at least; SSIM needs eleven
 ROUNDS = (1.0, 0.5, 0.25)  # how far around the best poses thumbnails are drawn, one round after the other
 AROUND = 16  # new poses around each
 LOOK, ROLL, FORWARD = 0.15, 0.1, 0.1  # how far: in focal lengths, radians and scene depths
-KEPT = (4, 2, 1)  # poses refined at the first level, at the second, at all others
-STEPS = (25, 30, 40)  # of refinement at each of these
+EFFORT = ((1, 40), (2, 30), (4, 25))  # poses refined, and steps of each, at full size, at half of it, and below
+KEPT = 4  # poses that a round goes on with
 STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at last, in px of the level
 TURN = 2.0  # steps around the scene are longer, as they show less
 START_PATH_PX = 1.0  # length of the random path that each refinement starts from
@@ -93,15 +94,18 @@ class Relocalizer:
         """The pose that explains the photo best, of those met on the way from `starts`."""
         smallest = lost.thumbnail_level
         guesses = self._search(lost.at_level(smallest), starts)
-        for stage, level in enumerate(range(max(smallest - 1, 0), -1, -1)):
-            count, steps = (row[min(stage, len(row) - 1)] for row in (KEPT, STEPS))
+        for level in range(max(smallest - 1, 0), -1, -1):
+            count, steps = EFFORT[min(level, len(EFFORT) - 1)]
             small = lost.at_level(level)
             guesses = sorted((self.refine(small, g, steps) for g in guesses[:count]), key=lambda g: g.loss)
         return guesses[0]
 
+    def guess(self, viewmat: Float[Tensor, "4 4"]) -> Guess:
+        """A pose without a path, of which nothing is known yet."""
+        return Guess(viewmat, viewmat.new_zeros(self.config.motion.controls, 6), inf)
+
     def _search(self, small: Lost, starts: Float[Tensor, "start 4 4"]) -> list[Guess]:
         """Poses whose sharp renders look most like the thumbnail, best first, no two alike."""
-        no_path = starts.new_zeros(self.config.motion.controls, 6)
         guesses: list[Guess] = []
         turn = small.spacing / small.depth
         spread = starts.new_tensor([LOOK, LOOK, FORWARD, turn, turn, ROLL])
@@ -110,9 +114,8 @@ class Relocalizer:
                 poses = torch.stack([g.viewmat for g in guesses]).repeat_interleave(AROUND, 0)
                 noise = torch.randn(len(poses), 6, generator=self.generator).to(poses)
                 starts = exp(_around_scene(radius * spread * noise, small.depth)) @ poses
-            losses = [self._loss_of_sharp(small, viewmat) for viewmat in starts]
-            guesses += [Guess(v, no_path, loss) for v, loss in zip(starts, losses, strict=True)]
-            guesses = _distinct(sorted(guesses, key=lambda g: g.loss), small)[: KEPT[0]]
+            guesses += [replace(self.guess(v), loss=self._loss_of_sharp(small, v)) for v in starts]
+            guesses = _distinct(sorted(guesses, key=lambda g: g.loss), small)[:KEPT]
         return guesses
 
     @torch.no_grad()

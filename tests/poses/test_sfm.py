@@ -204,8 +204,9 @@ def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_pa
         whole.deregister_frame(lost.frame_id)
         if odd:  # a neighbour whose features match nothing must not stop the others
             Image.fromarray(texture(9)[:HEIGHT, :WIDTH]).save(folder / odd)
-        joined = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
+        joined, evidence = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
     assert joined.names == ("4.png",) and len(joined.points) > 20
+    assert evidence["4.png"].found_by == "shaped" and evidence["4.png"].inliers > 20 and not evidence["4.png"].doubt
     extent = np.ptp([i.projection_center() for i in whole.images.values() if i.has_pose], axis=0).max()
     assert np.linalg.norm(inverse(joined.viewmats)[0, :3, 3].numpy() - truth) < 0.02 * extent
 
