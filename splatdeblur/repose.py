@@ -7,6 +7,7 @@ photos around it are explained. Photos that were found join the small training; 
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
@@ -21,8 +22,9 @@ from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .geometry import Cameras, interpolate, inverse
 from .optimize import Trainer
-from .optimize.relocalize import Guess, Lost, Relocalizer
+from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
 from .poses import Reconstruction
+from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
 from .poses.reconstruction import load_reconstruction, mask_path, photo_path, save_again
 from .run import Run
@@ -35,10 +37,11 @@ WIDTH_PX = 256  # of the photos in the small training
 GAUSSIANS = 20_000
 STEPS, STEPS_PER_PHOTO = 600, 16  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
-MIN_FIRM = 8  # photos; a scene of fewer tells little about where others were
-ROUNDS = 2
+MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that a found one is compared with
-MAX_RATIO = 1.6  # of what a found photo leaves unexplained to what they do
+NEXT_IN_ORDER = 2  # photos so near in order to a trained one are looked for first
+TRIES = 2  # how often a photo is looked for
+REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -51,7 +54,7 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     reconstruction = load_reconstruction(run)
     lost = _lost(run, reconstruction)
     firm = len(reconstruction.names) - len(reconstruction.doubtful)
-    if reconstruction.rendered is not None or not config.pose.render_limit or not lost:
+    if reconstruction.is_rendered or not config.pose.render_limit or not lost:
         return reconstruction
     if firm < MIN_FIRM:
         logger.warning("%d photos have a firm pose, too few to look for the other %d by rendering", firm, len(lost))
@@ -60,8 +63,8 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     search.run_through(lost)
     result = search.result()
     save_again(result, run)
-    for name, sentence in (result.rendered or {}).items():
-        logger.info("%s: %s", name, sentence)
+    found = [n for n, evidence in result.evidence.items() if evidence.found_by == RENDERING and not evidence.doubt]
+    logger.info("found by rendering: %s", ", ".join(found) or "none")
     on_progress(1.0, f"{len(result.names) - len(result.doubtful)} of {len(_shots(run))} photos have a firm pose")
     return result
 
@@ -96,39 +99,72 @@ class _Search:
         self.config = _small(config, run, len(reconstruction.names))
         self.trainer = make_trainer(run, self.config)
         self.order = {name: index for index, name in enumerate(_shots(run))}
-        self.found: dict[str, Guess] = {}
-        self.ratios: dict[str, float] = {}  # of what a photo's best pose leaves unexplained to what its neighbours' do
+        self.lost: list[str] = []
+        self.tries: Counter[str] = Counter()
+        self.residuals: dict[str, float] = {}  # what a photo's pose leaves unexplained, relative to those around it
 
     def run_through(self, lost: list[str]) -> None:
         """Trains and looks, round after round, until nothing more is found or the time is up."""
         self._train()
-        for _ in range(ROUNDS):
-            new = self._round([name for name in lost if name not in self.found])
-            if not new:
+        self.lost = list(lost)
+        while not self._is_late():
+            new = self._round(self._next_to_trained()) or self._round(self.lost)
+            doubted = [name for name in self.names if self.residuals[name] > MAX_RESIDUAL]
+            if not new and not set(doubted).difference(self.tries):
                 break
-            self._join(new)
+            self._rejoin(new, doubted if len(self.names) + len(new) - len(doubted) >= MIN_FIRM else [])
             self._train()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def _next_to_trained(self) -> list[str]:
+        """Lost photos that the scene may well show: those with a guess, and those that come next in order."""
+        trained = [self.order[name] for name in self.names]
+        return [
+            name
+            for name in self.lost
+            if name in self.before.guesses
+            or name in self.before.names
+            or min(abs(self.order[name] - place) for place in trained) <= NEXT_IN_ORDER
+        ]
 
     def _train(self) -> None:
         for event in self.trainer.run():
+            if self._is_late():
+                break
             self.on_progress(event.progress, f"poses by rendering: a small scene, photos at {event.psnr:.0f} dB")
+        trainer = self.trainer
+        self.poses = _poses(trainer)
+        self.unexplained = [
+            trainer.residual(frame) / yardstick(trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
+            for frame, keep in enumerate(trainer.photos.keeps[-1])
+        ]
+        for frame, name in enumerate(self.names):
+            self.residuals[name] = self.unexplained[frame] / self._usual(self.poses[frame], besides=frame)
 
-    def _round(self, left: list[str]) -> dict[str, Guess]:
-        """The photos that this round finds."""
+    def _usual(self, viewmat: Float[Tensor, "4 4"], besides: int | None = None) -> float:
+        """What is left unexplained of the trained photos nearest to a pose."""
+        apart = (inverse(self.poses)[:, :3, 3] - inverse(viewmat)[:3, 3]).norm(dim=-1)
+        near = [frame for frame in apart.argsort().tolist() if frame != besides][:NEIGHBOURS]
+        return median(self.unexplained[frame] for frame in near)
+
+    def _round(self, names: list[str]) -> dict[str, Guess]:
+        """Those of some lost photos that are found."""
         trainer = self.trainer
         relocalizer = Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
-        residuals = [trainer.residual(frame) for frame in range(len(trainer.photos))]
-        poses = _poses(trainer)
+        names = [name for name in names if self.tries[name] < TRIES]
         new: dict[str, Guess] = {}
-        for index, name in enumerate(left):
-            if time.monotonic() > self.deadline:
+        for index, name in enumerate(names):
+            if self._is_late():
                 break
-            self.on_progress(index / len(left), f"poses by rendering: looking for photo {index + 1} of {len(left)}")
-            guess = relocalizer.find(self._photo(name, poses), self._starts(name, poses))
-            apart = (inverse(poses)[:, :3, 3] - inverse(guess.viewmat)[:3, 3]).norm(dim=-1)
-            near = apart.argsort()[:NEIGHBOURS].tolist()
-            self.ratios[name] = guess.loss / median(residuals[frame] for frame in near)
-            if self.ratios[name] <= MAX_RATIO:
+            self.on_progress(index / len(names), f"poses by rendering: looking for photo {index + 1} of {len(names)}")
+            self.tries[name] += 1
+            lost = self._photo(name)
+            guess = relocalizer.find(lost, self._starts(name))
+            unexplained = guess.loss / yardstick(lost.picture, lost.keep, trainer.config.loss.dssim)
+            self.residuals[name] = unexplained / self._usual(guess.viewmat)
+            if self.residuals[name] <= MAX_RESIDUAL:
                 new[name] = guess
         return new
 
@@ -139,10 +175,10 @@ class _Search:
         lens = self.before.lost_lenses[name]
         return Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics(lens)[None], lens.width, lens.height)
 
-    def _photo(self, name: str, poses: Float[Tensor, "photo 4 4"]) -> Lost:
+    def _photo(self, name: str) -> Lost:
         downscale, full = self.config.downscale, self._full_camera(name).to(dtype=torch.float32)
         mask = mask_path(self.run, name)
-        centers = inverse(poses)[:, :3, 3]
+        centers = inverse(self.poses)[:, :3, 3]
         apart = torch.cdist(centers, centers).fill_diagonal_(torch.inf)
         return Lost(
             picture=read_photo(photo_path(self.run, name), downscale),
@@ -152,8 +188,9 @@ class _Search:
             spacing=apart.min(dim=1).values.median().item(),
         )
 
-    def _starts(self, name: str, poses: Float[Tensor, "photo 4 4"]) -> Float[Tensor, "start 4 4"]:
+    def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
         """Where the trained photos were, between those that are next in order, and where it was thought to be."""
+        poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
         between = inverse(interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_tensor([0.5])))
@@ -168,56 +205,57 @@ class _Search:
     def names(self) -> tuple[str, ...]:
         return self.trainer.photos.names
 
-    def _join(self, new: dict[str, Guess]) -> None:
-        """A trainer that goes on from the middle of its schedule, with the photos that were found."""
-        old, poses = self.trainer, _poses(self.trainer)
-        self.found |= new
-        names = tuple(sorted((*self.names, *new), key=self.order.__getitem__))
-        viewmats = dict(zip(self.names, poses, strict=True)) | {name: g.viewmat for name, g in new.items()}
-        full = [self._full_camera(name) for name in names]
-        cameras = Cameras.of_sizes(
-            torch.stack([viewmats[name] for name in names]).cpu(), torch.cat([c.Ks for c in full]),
-            [(c.width, c.height) for c in full],
-        )  # fmt: skip
-        photos = load_photos(self.run, self.config, names, cameras)
+    def _rejoin(self, new: dict[str, Guess], doubted: list[str]) -> None:
+        """A trainer that goes on from the middle of its schedule, with photos that were found, without others."""
+        old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
+        self.lost = [name for name in self.lost if name not in new] + doubted
+        before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
+        names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
+        viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
+        photos = load_photos(self.run, self.config, names, self._cameras(names, viewmats))
         trainer = Trainer(photos, old.scene, old.config, old.rasterizer)
+        paths, gains = trainer.exposure.motion.control_points, trainer.exposure.tone.log_gains
         with torch.no_grad():
             for frame, name in enumerate(names):
-                path = trainer.exposure.motion.control_points[frame]
                 if name in new:
-                    path.copy_(new[name].path)
+                    paths[frame].copy_(new[name].path)
                     continue
-                before = self.names.index(name)
-                path.copy_(old.exposure.motion.control_points[before])
-                if old.exposure.tone.is_learned:
-                    trainer.exposure.tone.log_gains[frame].copy_(old.exposure.tone.log_gains[before])
-        trainer.step_number, trainer.seconds = old.config.steps // 2, old.config.time_limit / 2
+                paths[frame].copy_(old.exposure.motion.control_points[before[name]])
+                if gains:
+                    gains[frame].copy_(old.exposure.tone.log_gains[before[name]])
+        trainer.step_number = round(old.config.steps * REJOIN_AT)
+        trainer.seconds = old.config.time_limit * REJOIN_AT
         self.trainer = trainer
 
-    def result(self) -> Reconstruction:
-        """The reconstruction with the poses as the small training left them, and the photos that were found."""
-        before = self.before
-        poses = dict(zip(self.names, _poses(self.trainer).double().cpu(), strict=True))
-        names = tuple(n for n in self.order if n in poses or n in before.names)
+    def _cameras(self, names: tuple[str, ...], viewmats: list[Float[Tensor, "4 4"]]) -> Cameras:
+        """Photos' cameras at full size, at other poses."""
         full = [self._full_camera(name) for name in names]
-        viewmats = [poses.get(name, camera.viewmats[0]) for name, camera in zip(names, full, strict=True)]
-        cameras = Cameras.of_sizes(
-            torch.stack(viewmats), torch.cat([c.Ks for c in full]), [(c.width, c.height) for c in full]
-        )
+        Ks, sizes = torch.cat([c.Ks for c in full]), [(c.width, c.height) for c in full]
+        return Cameras.of_sizes(torch.stack([v.double().cpu() for v in viewmats]), Ks, sizes)
+
+    def result(self) -> Reconstruction:
+        """The reconstruction with the poses as the small training left them, and with the photos that were found."""
+        before, poses = self.before, dict(zip(self.names, self.poses, strict=True))
+        names = tuple(n for n in self.order if n in poses or n in before.names)
+        viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
+        found = {name: Evidence.by_rendering(self.residuals[name]) for name in poses if self.tries[name]}
+        kept = {n: replace(before.evidence[n], residual=self.residuals[n]) for n in poses if n in before.evidence}
         return replace(
             before,
             names=names,
-            cameras=cameras,
-            missing={name: reason for name, reason in before.missing.items() if name not in names},
-            evidence={name: found for name, found in before.evidence.items() if name not in self.found},
-            guesses={name: poses for name, poses in before.guesses.items() if name not in self.found},
+            cameras=self._cameras(names, viewmats),
+            missing={name: self._why(name) for name in before.missing if name not in names},
+            evidence={name: e for name, e in (before.evidence | kept | found).items() if name in names},
             lost_lenses={name: lens for name, lens in before.lost_lenses.items() if name not in names},
-            rendered={name: self._sentence(name, ratio) for name, ratio in self.ratios.items()},
+            guesses={name: poses for name, poses in before.guesses.items() if name not in found},
+            is_rendered=True,
         )
 
-    def _sentence(self, name: str, ratio: float) -> str:
-        what = "found by rendering" if name in self.found else "looked for by rendering, not found"
-        return f"{what}: the best pose leaves {ratio:.2f} times as much of it unexplained as the photos around it"
+    def _why(self, name: str) -> str:
+        reason = self.before.missing[name]
+        if name not in self.residuals:
+            return reason
+        return f"{reason}; and no render explains it: {self.residuals[name]:.1f} times as much is left as of others"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:

@@ -31,6 +31,7 @@ STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at las
 TURN = 2.0  # steps around the scene are longer, as they show less
 START_PATH_PX = 1.0  # length of the random path that each refinement starts from
 MAX_GAIN = 4.0
+YARDSTICK = 0.02  # of a photo's width
 SAME_PX = 2.0  # poses that put the scene's middle no further apart count as one, if they look along ...
 SAME_ANGLE = 0.05  # ... directions nearer than this, in radians
 
@@ -180,6 +181,24 @@ class Relocalizer:
             loss.backward()
             optimizer.step()
         return best
+
+
+def yardstick(
+    picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, dssim: float
+) -> float:
+    """What would be left unexplained of a photo by itself, moved by a fiftieth of its width: little if it is blurred.
+
+    It makes what is left of sharp photos and of blurred ones comparable.
+    """
+    by = max(1, round(picture.shape[1] * YARDSTICK))
+    kept = keep if keep is not None else picture.new_ones(picture.shape[:2], dtype=torch.bool)
+    losses = []
+    for dim in (0, 1):
+        length = picture.shape[dim] - by
+        ours, theirs = picture.narrow(dim, 0, length), picture.narrow(dim, by, length)
+        both = kept.narrow(dim, 0, length) & kept.narrow(dim, by, length)
+        losses.append(photometric(ours.contiguous(), theirs.contiguous(), dssim, both if keep is not None else None))
+    return max(sum(losses).item() / len(losses), 1e-6)
 
 
 def _around_scene(look_and_turn: Float[Tensor, "*batch 6"], depth: float) -> Float[Tensor, "*batch 6"]:

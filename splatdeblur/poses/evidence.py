@@ -20,6 +20,8 @@ MIN_INLIERS = 12
 MIN_SPREAD = 0.25
 MIN_LINK = 25
 MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
+MAX_RESIDUAL = 1.6  # times what is usual around a photo
+RENDERING = "rendering"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Evidence:
         slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
             where that is larger, of the distance to what it sees; 1 at most.
         link: points shared along the weakest step of the best chain of photos from here to the best held one.
+        residual: what the render of a scene, blurred again, leaves unexplained of the photo, relative to what it leaves
+            of the photos around it; None where there is no scene yet. It says more than all the rest.
         shift: how far most other attempts put it from here, as a part of the cameras' extent; None where no other did.
     """
 
@@ -44,10 +48,22 @@ class Evidence:
     slack: float
     link: int
     shift: float | None = None
+    residual: float | None = None
+
+    @classmethod
+    def by_rendering(cls, residual: float) -> "Evidence":
+        """For a pose that was found by rendering, without any feature."""
+        return cls(RENDERING, 0, 0.0, 0.0, 1.0, 0, residual=residual)
 
     @property
     def doubt(self) -> str:
         """Why the pose is not to be believed; empty where it is."""
+        if self.residual is not None and self.residual > MAX_RESIDUAL:
+            return (
+                f"a render from there leaves {self.residual:.1f} times as much unexplained as of the photos around it"
+            )
+        if self.residual is not None:
+            return ""
         if self.inliers < MIN_INLIERS:
             return f"only {self.inliers} points of the model are seen in it"
         if self.spread < MIN_SPREAD:

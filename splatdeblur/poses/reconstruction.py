@@ -49,7 +49,7 @@ class Reconstruction:
         evidence: what holds the poses that structure from motion found, by name; none for others.
         lost_lenses: pinholes of photos without a pose, as far as they are known, by name.
         guesses: other poses that photos without a firm one may have, [4, 4] each, by name.
-        rendered: what came of looking for photos by rendering, name -> sentence; None where nobody looked yet.
+        is_rendered: whether photos without a firm pose have been looked for by rendering.
     """
 
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ class Reconstruction:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
     guesses: dict[str, list[Tensor]] = field(default_factory=dict)
-    rendered: dict[str, str] | None = None
+    is_rendered: bool = False
 
     @property
     def doubtful(self) -> dict[str, str]:
@@ -247,7 +247,7 @@ def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -
         "registered": reconstruction.names,
         "missing": reconstruction.missing,
         "doubtful": reconstruction.doubtful,
-        "rendered": reconstruction.rendered,
+        "is_rendered": reconstruction.is_rendered,
         "reprojection_px": reconstruction.reprojection_px,
         "attempts": reconstruction.attempts,
         "evidence": {name: asdict(found) for name, found in reconstruction.evidence.items()},
@@ -333,7 +333,7 @@ def load_reconstruction(run: Run) -> Reconstruction:
                 name: [torch.tensor(pose, dtype=torch.float64) for pose in poses]
                 for name, poses in facts.get("guesses", {}).items()
             },
-            facts.get("rendered"),
+            facts.get("is_rendered", False),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error
