@@ -52,7 +52,9 @@ def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstructio
     shots = Capture.load(run.require(run.capture, "prepare"))
     limit = config.pose.time_limit or None
     poses.find_poses(run, shots, seed=config.train.seed, time_limit_s=limit, on_progress=on_progress)
-    return find_by_rendering(run, config, on_progress)
+    found = find_by_rendering(run, config, on_progress)
+    poses.write_page(run, shots, found)
+    return found
 
 
 def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> Result:
