@@ -58,8 +58,8 @@ class Attempt:
         continues: starts from the best model so far, if it has the same features, and only adds to it.
         joins: adds single photos to the best model so far, whose cameras stay as they are, if that holds most
             photos; only where it does not, a model of all photos is made with these features.
-        at_once: solves the attempt before again, from the same matches, for all photos at once: a chain of photos added
-            one by one bends where a step is weak, and where the two agree it did not. Its features are not looked at.
+        again: solves the attempt before again, from the same matches, in other ways: a chain of photos added one by one
+            bends where a step is weak, and where several ways agree it did not. Its features are not looked at.
         below: tried only if a smaller fraction of the photos than this is registered so far.
     """
 
@@ -69,7 +69,7 @@ class Attempt:
     mapping: Mapping
     continues: bool = False
     joins: bool = False
-    at_once: bool = False
+    again: bool = False
     below: float = 1.0
 
     def fitted(self, num_photos: int) -> "Attempt":
@@ -92,10 +92,10 @@ PATIENT = Mapping(
     min_matches=5,
 )
 
-GLOBAL = Mapping()  # only `min_matches` is used
-
 SHAPED = Features(max_photo_px=800, max_count=4096, peak_threshold=0.002, follows_shape=True, is_guided=True)
 FAINT = Features(max_count=8192, peak_threshold=0.001, follows_shape=True, is_guided=True)
+SMALL = Features(max_photo_px=240, max_count=4096, peak_threshold=0.001, follows_shape=True, is_guided=True)
+SECOND_OPINION = "the same matches, for a second opinion"
 
 LADDER: tuple[Attempt, ...] = (
     Attempt(
@@ -112,13 +112,15 @@ LADDER: tuple[Attempt, ...] = (
         PATIENT,
         joins=True,
     ),
-    Attempt("shaped at once", "a second opinion on the same matches", SHAPED, GLOBAL, at_once=True),
+    Attempt("again", SECOND_OPINION, SHAPED, PATIENT, again=True),
     Attempt(
         "faint",
         "even fainter features: the only ones where every photo is smeared; elsewhere they mismatch",
         FAINT,
         PATIENT,
-        below=0.6,
+        below=0.9,
     ),
-    Attempt("faint at once", "a second opinion on the same matches", FAINT, GLOBAL, at_once=True, below=0.6),
+    Attempt("faint again", SECOND_OPINION, FAINT, PATIENT, again=True, below=0.9),
+    Attempt("small", "small photos, in which blur is short", SMALL, PATIENT, below=0.9),
+    Attempt("small again", SECOND_OPINION, SMALL, PATIENT, again=True, below=0.9),
 )

@@ -1,7 +1,7 @@
 """What the attempts gave, which one to go on with, which one to believe, and where they contradict each other."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import median_low
 
@@ -24,20 +24,30 @@ class Outcome:
     """What one attempt gave.
 
     Attributes:
-        model: its largest model; None if there is none.
-        features: that the model is made of.
-        others: names of photos registered in its smaller models.
-        evidence: what holds each photo's pose, by name.
-        joined: photos that joined the model later, and the points that placed them.
+        features: that the models are made of.
+        models: largest first; photos of different ones do not connect.
+        evidence: what holds each photo's pose in the largest model, by name.
+        way: how the models were solved for, where not photo by photo from the first seed.
+        joined: photos that joined the largest model later, and the points that placed them.
     """
 
     attempt: Attempt
-    model: pycolmap.Reconstruction | None
     features: Features
-    others: frozenset[str]
+    models: tuple[pycolmap.Reconstruction, ...]
     seconds: float
     evidence: dict[str, Evidence]
+    way: str = ""
     joined: Posed | None = None
+
+    @property
+    def model(self) -> pycolmap.Reconstruction | None:
+        """The largest one."""
+        return self.models[0] if self.models else None
+
+    @property
+    def others(self) -> set[str]:
+        """Names of photos in the smaller models."""
+        return {name for model in self.models[1:] for name in centers_of(model)}
 
     @property
     def centers(self) -> dict[str, np.ndarray]:
@@ -54,11 +64,11 @@ class Outcome:
     def sentence(self, total: int) -> str:
         error = "" if self.model is None else f", mean error {self.error_px:.2f} px"
         found = f"{len(self.centers)} of {total} photos{error}, {self.seconds:.0f} s"
-        return f"{self.attempt.name}: {found} ({self.attempt.reason})"
+        return f"{self.attempt.name}{self.way and f', {self.way}'}: {found} ({self.attempt.reason})"
 
     def is_independent_of(self, other: "Outcome") -> bool:
         """Whether the two models come from other features, or from other ways to solve for them."""
-        return (self.features, self.attempt.at_once) != (other.features, other.attempt.at_once)
+        return (self.features, self.way) != (other.features, other.way)
 
 
 def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float | None:
@@ -109,13 +119,21 @@ def most_confirmed(best: Outcome, outcomes: list[Outcome]) -> Outcome:
     return max((o for o in outcomes if o.model is not None), key=rank)
 
 
+def _opinions(outcome: Outcome, outcomes: list[Outcome]) -> Iterator[tuple[pycolmap.Reconstruction, pycolmap.Sim3d]]:
+    """Models of the other attempts, and the similarities from their worlds into the outcome's."""
+    for other in (o for o in outcomes if o.is_independent_of(outcome)):
+        for model in other.models:
+            ours_from_theirs = similarity(outcome.centers, centers_of(model))
+            if ours_from_theirs is not None:
+                yield model, ours_from_theirs
+
+
 def _shifts(outcome: Outcome, outcomes: list[Outcome]) -> dict[str, float]:
     """How far most of the other models put each of an outcome's cameras from where it is."""
-    found: dict[str, list[float]] = {}
-    for other in outcomes:
-        if other.model is not None and other.is_independent_of(outcome):
-            for name, shift in shifts_between(outcome.centers, other.centers).items():
-                found.setdefault(name, []).append(shift)
+    centers, found = outcome.centers, {}
+    for model, ours_from_theirs in _opinions(outcome, outcomes):
+        for name, shift in _shifts_by(ours_from_theirs, centers, centers_of(model)).items():
+            found.setdefault(name, []).append(shift)
     return {name: median_low(shifts) for name, shifts in found.items()}
 
 
@@ -128,15 +146,10 @@ def judged(outcome: Outcome, outcomes: list[Outcome]) -> dict[str, Evidence]:
 def guesses(outcome: Outcome, outcomes: list[Outcome]) -> dict[str, list[Float[Tensor, "4 4"]]]:
     """Where the other attempts put the photos, in the outcome's world, by name."""
     found: dict[str, list[Tensor]] = {}
-    for other in outcomes:
-        if other.model is None or not other.is_independent_of(outcome):
-            continue
-        ours_from_theirs = similarity(outcome.centers, other.centers)
-        if ours_from_theirs is None:
-            continue
-        model = pycolmap.Reconstruction(other.model)
-        model.transform(ours_from_theirs)
-        posed = posed_from_colmap(model)
+    for model, ours_from_theirs in _opinions(outcome, outcomes):
+        moved = pycolmap.Reconstruction(model)
+        moved.transform(ours_from_theirs)
+        posed = posed_from_colmap(moved)
         for name, viewmat in zip(posed.names, posed.viewmats, strict=True):
             found.setdefault(name, []).append(viewmat)
     return found
@@ -156,8 +169,12 @@ def similarity(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray])
 def shifts_between(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, float]:
     """How far apart two models put each camera that both have, after that similarity, as a part of our extent."""
     ours_from_theirs = similarity(ours, theirs)
-    if ours_from_theirs is None:
-        return {}
+    return {} if ours_from_theirs is None else _shifts_by(ours_from_theirs, ours, theirs)
+
+
+def _shifts_by(
+    ours_from_theirs: pycolmap.Sim3d, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     extent = extent_of(ours)
     return {
         name: float(np.linalg.norm(ours_from_theirs * theirs[name] - ours[name]) / extent)

@@ -39,6 +39,7 @@ MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
 NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
+MAX_PHOTOS_AGAIN = 60  # above, solving again takes too long
 LIKELY_PARTNERS = 40  # of a photo among many
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
 
@@ -72,18 +73,18 @@ def reconstruct(
             if best is not None:  # the time limit is on doing better, not on having anything
                 bench = replace(bench, deadline=deadline)
             fraction = 0.0 if best is None else len(best.centers) / len(names)
-            if fraction >= attempt.below or (attempt.at_once and (not outcomes or outcomes[-1].model is None)):
+            if fraction >= attempt.below or (attempt.again and (not outcomes or len(names) > MAX_PHOTOS_AGAIN)):
                 continue
 
             def report(fraction: float, what: str, attempt: Attempt = attempt) -> None:
                 on_progress(fraction, f"poses, {attempt.name}: {what}")
 
             try:
-                outcome = (
-                    _again(bench, attempt, outcomes[-1], report)
-                    if attempt.at_once
-                    else _try(bench, attempt, best, report)
-                )
+                if attempt.again:
+                    new = _again(bench, attempt, outcomes[-1], report)
+                else:
+                    new = [_try(bench, attempt, best, report)]
+                    best, remark = better(best, new[0])
             except OutOfTime:
                 sentences.append(f"{attempt.name}: stopped by the time limit")
                 break
@@ -92,12 +93,12 @@ def reconstruct(
                 sentences.append(f"{attempt.name}: COLMAP failed ({error})")
                 logger.warning(sentences[-1])
                 continue
-            outcomes.append(outcome)
-            sentences.append(outcome.sentence(len(names)))
-            if not attempt.at_once:
-                best, remark = better(best, outcome)
-                sentences[-1] += f"; {remark}" if remark else ""
-            logger.info(sentences[-1])
+            outcomes += new
+            for outcome in new:
+                sentences.append(outcome.sentence(len(names)))
+                if not attempt.again and remark:
+                    sentences[-1] += f"; {remark}"
+                logger.info(sentences[-1])
     if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
         raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
     best = most_confirmed(best, outcomes)
@@ -179,20 +180,23 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
     return [pair for pair in pairs if pair in likely]
 
 
-def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> Outcome:
-    """The last attempt's matches, solved for all photos at once."""
+def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> list[Outcome]:
+    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed."""
+    database = _database(bench, last.features)
     started = time.monotonic()
-    models = bench.map_at_once(_database(bench, last.features), attempt.mapping, report)
-    return _outcome(attempt, last.features, models, started)
+    models = bench.map_at_once(database, attempt.mapping, report)
+    at_once = _outcome(attempt, last.features, models, started, "all photos at once")
+    started = time.monotonic()
+    models = bench.map(database, mapping_options(attempt.mapping, bench.seed + 1), None, report)
+    return [at_once, _outcome(attempt, last.features, models, started, "one by one, from another start")]
 
 
-def _outcome(attempt: Attempt, features: Features, models: list[pycolmap.Reconstruction], started: float) -> Outcome:
+def _outcome(
+    attempt: Attempt, features: Features, models: list[pycolmap.Reconstruction], started: float, way: str = ""
+) -> Outcome:
     """Of an attempt's models, largest first."""
-    if not models:
-        return Outcome(attempt, None, features, frozenset(), time.monotonic() - started, {})
-    others = {i.name for m in models[1:] for i in m.images.values() if i.has_pose}
-    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0])))
-    return Outcome(attempt, models[0], features, frozenset(others), time.monotonic() - started, evidence)
+    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0]))) if models else {}
+    return Outcome(attempt, features, tuple(models), time.monotonic() - started, evidence, way)
 
 
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:

@@ -13,7 +13,7 @@ SIDE = np.array([0, 0.1 * extent_of(CENTERS), 0])
 FIRM = Evidence("plain", inliers=200, spread=1.0, error_px=0.5, slack=1e-4, link=80)
 
 
-def outcome(centers: dict[str, np.ndarray], name: str, count: int, *, at_once: bool = False) -> Outcome:
+def outcome(centers: dict[str, np.ndarray], name: str, count: int, way: str = "") -> Outcome:
     """An attempt with features of its own that put cameras there, all looking along z."""
     model = pycolmap.Reconstruction()
     model.add_camera_with_trivial_rig(
@@ -23,8 +23,7 @@ def outcome(centers: dict[str, np.ndarray], name: str, count: int, *, at_once: b
         pose = pycolmap.Rigid3d(pycolmap.Rotation3d(), -np.asarray(center))
         model.add_image_with_trivial_frame(pycolmap.Image(name=photo, camera_id=1, image_id=image_id), pose)
     features = Features(max_count=count)
-    attempt = Attempt(name, "", features, Mapping(), at_once=at_once)
-    return Outcome(attempt, model, features, frozenset(), 1.0, dict.fromkeys(centers, FIRM))
+    return Outcome(Attempt(name, "", features, Mapping()), features, (model,), 1.0, dict.fromkeys(centers, FIRM), way)
 
 
 def elsewhere(centers: dict[str, np.ndarray], *wrong: str) -> dict[str, np.ndarray]:
@@ -56,7 +55,7 @@ def test_a_camera_is_doubtful_where_most_other_attempts_contradict():
 def test_the_same_matches_solved_the_same_way_are_no_second_opinion():
     ours, again = outcome(CENTERS, "a", 1), outcome(elsewhere(CENTERS, "3.png"), "again", 1)
     assert all(found.shift is None for found in judged(ours, [ours, again]).values())
-    at_once = outcome(elsewhere(CENTERS, "3.png"), "at once", 1, at_once=True)
+    at_once = outcome(elsewhere(CENTERS, "3.png"), "at once", 1, "all at once")
     assert judged(ours, [ours, at_once])["3.png"].doubt
 
 
@@ -77,5 +76,5 @@ def test_other_attempts_give_guesses_in_our_world():
 
 
 def test_every_second_opinion_follows_an_attempt_with_matches():
-    assert not LADDER[0].at_once
-    assert all(not before.at_once for before, rung in pairwise(LADDER) if rung.at_once)
+    assert not LADDER[0].again
+    assert all(not before.again for before, rung in pairwise(LADDER) if rung.again)
