@@ -39,6 +39,7 @@ STEPS, STEPS_PER_PHOTO = 600, 16  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that a found one is compared with
+MAX_FOUND_RESIDUAL = 2.5  # of a photo that the scene has not seen yet; once it has, it is held to MAX_RESIDUAL
 NEXT_IN_ORDER = 2  # photos so near in order to a trained one are looked for first
 TRIES = 2  # how often a photo is looked for
 REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
@@ -131,8 +132,6 @@ class _Search:
 
     def _train(self) -> None:
         for event in self.trainer.run():
-            if self._is_late():
-                break
             self.on_progress(event.progress, f"poses by rendering: a small scene, photos at {event.psnr:.0f} dB")
         trainer = self.trainer
         self.poses = _poses(trainer)
@@ -164,7 +163,11 @@ class _Search:
             guess = relocalizer.find(lost, self._starts(name))
             unexplained = guess.loss / yardstick(lost.picture, lost.keep, trainer.config.loss.dssim)
             self.residuals[name] = unexplained / self._usual(guess.viewmat)
-            if self.residuals[name] <= MAX_RESIDUAL:
+            logger.info(
+                "%s looked for by rendering: %.2f times what is left of the photos around it, %.2f of what a small "
+                "shift would leave", name, self.residuals[name], unexplained,
+            )  # fmt: skip
+            if self.residuals[name] <= MAX_FOUND_RESIDUAL:
                 new[name] = guess
         return new
 
@@ -239,7 +242,7 @@ class _Search:
         names = tuple(n for n in self.order if n in poses or n in before.names)
         viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
         found = {name: Evidence.by_rendering(self.residuals[name]) for name in poses if self.tries[name]}
-        kept = {n: replace(before.evidence[n], residual=self.residuals[n]) for n in poses if n in before.evidence}
+        kept = {n: replace(e, residual=self.residuals[n]) for n, e in before.evidence.items() if n in self.residuals}
         return replace(
             before,
             names=names,

@@ -54,7 +54,8 @@ def _as_read(reconstruction: Reconstruction, downscale: float) -> Cameras:
 def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
-    unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
+    unusable = {*result.names, *reconstruction.doubtful}
+    unused = [i for i, name in enumerate(reconstruction.names) if name not in unusable]
     lenses = _as_read(reconstruction, result.config.downscale)
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),

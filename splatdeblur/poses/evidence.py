@@ -20,7 +20,7 @@ MIN_INLIERS = 12
 MIN_SPREAD = 0.25
 MIN_LINK = 25
 MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
-MAX_RESIDUAL = 1.6  # times what is usual around a photo
+MAX_RESIDUAL = 2.0  # times what is usual around a photo
 RENDERING = "rendering"
 
 
