@@ -57,7 +57,7 @@ class PoseConfig:
     """
 
     time_limit: float = 300.0
-    render_limit: float = 120.0
+    render_limit: float = 600.0
 
 
 @dataclass(frozen=True)

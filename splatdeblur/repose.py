@@ -40,9 +40,9 @@ TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that a found one is compared with
 MAX_FOUND_RESIDUAL = 2.5  # of a photo that the scene has not seen yet; once it has, it is held to MAX_RESIDUAL
-NEXT_IN_ORDER = 2  # photos so near in order to a trained one are looked for first
+MOST_AT_ONCE = 6  # photos looked for between two trainings
 TRIES = 2  # how often a photo is looked for
-REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
+REJOIN_AT = 0.5  # progress to which the small training goes back for photos that join it
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -109,26 +109,28 @@ class _Search:
         self._train()
         self.lost = list(lost)
         while not self._is_late():
-            new = self._round(self._next_to_trained()) or self._round(self.lost)
-            doubted = [name for name in self.names if self.residuals[name] > MAX_RESIDUAL]
-            if not new and not set(doubted).difference(self.tries):
+            names, doubted = self._candidates(), self._doubted()
+            if not names and not doubted:
                 break
-            self._rejoin(new, doubted if len(self.names) + len(new) - len(doubted) >= MIN_FIRM else [])
-            self._train()
+            new = self._round(names)
+            if new or doubted:
+                self._rejoin(new, doubted)
+                self._train()
+
+    def _doubted(self) -> list[str]:
+        """Trained photos that the scene explains badly, to be looked for in a scene without them."""
+        doubted = [n for n in self.names if self.residuals[n] > MAX_RESIDUAL and self.tries[n] < TRIES]
+        return doubted if len(self.names) - len(doubted) >= MIN_FIRM else []
 
     def _is_late(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def _next_to_trained(self) -> list[str]:
-        """Lost photos that the scene may well show: those with a guess, and those that come next in order."""
+    def _candidates(self) -> list[str]:
+        """The lost photos to look for now: first those next in order to what the scene shows."""
         trained = [self.order[name] for name in self.names]
-        return [
-            name
-            for name in self.lost
-            if name in self.before.guesses
-            or name in self.before.names
-            or min(abs(self.order[name] - place) for place in trained) <= NEXT_IN_ORDER
-        ]
+        left = [name for name in self.lost if self.tries[name] < TRIES]
+        left.sort(key=lambda name: (self.tries[name], min(abs(self.order[name] - place) for place in trained)))
+        return left[:MOST_AT_ONCE]
 
     def _train(self) -> None:
         for event in self.trainer.run():
@@ -152,7 +154,6 @@ class _Search:
         """Those of some lost photos that are found."""
         trainer = self.trainer
         relocalizer = Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
-        names = [name for name in names if self.tries[name] < TRIES]
         new: dict[str, Guess] = {}
         for index, name in enumerate(names):
             if self._is_late():

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from statistics import median_low
 
 import numpy as np
 import pycolmap
@@ -16,6 +15,7 @@ from .evidence import MAX_SHIFT, Evidence, centers_of, extent_of
 from .reconstruction import Posed, posed_from_colmap
 
 MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
+AGREEING = 2 / 3  # of the opinions: attempts share mistakes, and half of them may
 MIN_COMMON = 5  # cameras that two models share; some similarity always nearly fits fewer
 
 
@@ -129,12 +129,12 @@ def _opinions(outcome: Outcome, outcomes: list[Outcome]) -> Iterator[tuple[pycol
 
 
 def _shifts(outcome: Outcome, outcomes: list[Outcome]) -> dict[str, float]:
-    """How far most of the other models put each of an outcome's cameras from where it is."""
+    """How far from where an outcome has a camera two thirds of the other models put it at most, by name."""
     centers, found = outcome.centers, {}
     for model, ours_from_theirs in _opinions(outcome, outcomes):
         for name, shift in _shifts_by(ours_from_theirs, centers, centers_of(model)).items():
             found.setdefault(name, []).append(shift)
-    return {name: median_low(shifts) for name, shifts in found.items()}
+    return {name: sorted(shifts)[math.ceil(len(shifts) * AGREEING) - 1] for name, shifts in found.items()}
 
 
 def judged(outcome: Outcome, outcomes: list[Outcome]) -> dict[str, Evidence]:
