@@ -33,9 +33,9 @@ from .starting import downscale_of, load_photos, make_trainer
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], None]
-WIDTH_PX = 256  # of the photos in the small training
-GAUSSIANS = 20_000
-STEPS, STEPS_PER_PHOTO = 600, 16  # of the small training
+WIDTH_PX = 200  # of the photos in the small training
+GAUSSIANS = 12_000
+STEPS, STEPS_PER_PHOTO = 500, 12  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that a found one is compared with
