@@ -20,6 +20,7 @@ from .capture import Capture
 from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
+from .errors import TrainingError
 from .geometry import Cameras, interpolate, inverse
 from .optimize import Trainer
 from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
@@ -61,7 +62,11 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
         logger.warning("%d photos have a firm pose, too few to look for the other %d by rendering", firm, len(lost))
         return reconstruction
     search = _Search(run, config, reconstruction, on_progress)
-    search.run_through(lost)
+    try:
+        search.run_through(lost)
+    except TrainingError as error:
+        logger.warning("photos without a firm pose could not be looked for by rendering: %s", error)
+        return reconstruction
     result = search.result()
     save_again(result, run)
     found = [n for n, evidence in result.evidence.items() if evidence.found_by == RENDERING and not evidence.doubt]
