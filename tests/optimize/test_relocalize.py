@@ -75,9 +75,8 @@ def apart(found: torch.Tensor, true: torch.Tensor) -> tuple[float, float]:
     return (centers[0] - centers[1]).norm().item(), log(found @ inverse(true))[3:].norm().item()
 
 
-@pytest.mark.parametrize(("path_px", "gain"), [(0.0, 1.0), (7.0, 0.6)])
-def test_a_photo_is_found_where_it_was_taken(scene, path_px, gain):
-    cameras = cameras_around(7)
+def test_a_blurred_dark_photo_is_found_where_it_was_taken(scene):
+    cameras, path_px, gain = cameras_around(7), 7.0, 0.6
     true = exp(torch.tensor([0.1, -0.2, 0.1, 0.05, 0.04, -0.06])) @ cameras.viewmats[3]
     lost = lost_photo(scene, cameras.at(3).with_viewmats(true[None]), path_px, gain)
     starts = cameras.viewmats[[0, 1, 2, 4, 5, 6]]
@@ -87,10 +86,9 @@ def test_a_photo_is_found_where_it_was_taken(scene, path_px, gain):
     nearest = min(apart(start, true)[0] for start in starts)
     assert distance < 0.2 * nearest and angle < 0.03
     assert found.loss < 0.05
-    if path_px:
-        motion = blurred_exposure(cameras.at(3)).motion
-        motion.control_points[0].data.copy_(found.path)
-        assert 0.5 * path_px < motion.length_px(0, FOCAL) < 2 * path_px
+    motion = blurred_exposure(cameras.at(3)).motion
+    motion.control_points[0].data.copy_(found.path)
+    assert 0.5 * path_px < motion.length_px(0, FOCAL) < 2 * path_px
 
 
 def test_a_photo_of_another_place_is_explained_much_worse(scene):
