@@ -6,8 +6,8 @@ wrong pose with a small reprojection error. So a pose is judged by how firmly it
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -20,6 +20,9 @@ MIN_INLIERS = 12
 MIN_SPREAD = 0.25
 MIN_LINK = 25
 MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
+MIN_STEPS = 8  # frames between others; fewer do not tell what is usual
+MIN_JUMP = 1e-4  # of the cameras' extent; where less is usual, the camera stood on a tripod
+MAX_JUMP = 10.0  # times what is usual in a video
 MAX_RESIDUAL = 2.0  # times what is usual around a photo
 RENDERING = "rendering"
 
@@ -36,6 +39,8 @@ class Evidence:
         slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
             where that is larger, of the distance to what it sees; 1 at most.
         link: points shared along the weakest step of the best chain of photos from here to the best held one.
+        jump: of a video's frame, how far the camera stands from between those before and after it, in terms of what is
+            usual; None where that says nothing.
         residual: what the render of a scene, blurred again, leaves unexplained of the photo, relative to what it leaves
             of the photos around it; None where there is no scene yet. It says more than all the rest.
         shift: how far from here two thirds of the other attempts put it at most, as a part of the cameras' extent; None
@@ -49,6 +54,7 @@ class Evidence:
     slack: float
     link: int
     shift: float | None = None
+    jump: float | None = None
     residual: float | None = None
 
     @classmethod
@@ -73,6 +79,8 @@ class Evidence:
             return f"its {self.inliers} points hold it loosely (to {100 * self.slack:.1f} % of the cameras' extent)"
         if self.link < MIN_LINK:
             return f"only {self.link} points connect it, and what is near it, with the others"
+        if self.jump is not None and self.jump > MAX_JUMP:
+            return f"the camera would have jumped {self.jump:.0f} times as far as it usually does between frames"
         if self.shift is not None and self.shift > MAX_SHIFT:
             return f"other attempts put the camera {100 * self.shift:.1f} % of the cameras' extent away"
         return ""
@@ -166,3 +174,23 @@ def _center_sensitivity(local: np.ndarray, focal: float) -> float:
     if np.linalg.matrix_rank(information) < 6:
         return math.inf
     return float(np.sqrt(np.trace(np.linalg.inv(information)[:3, :3])))
+
+
+def with_jumps(
+    evidence: Mapping[str, Evidence], centers: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, Evidence]:
+    """The evidence of a video's frames, with how far each camera stands off the way of those around it.
+
+    Args:
+        names: all frames in order of time; those without a pose leave gaps, over which nothing is said.
+    """
+    off = {
+        name: np.linalg.norm(centers[name] - (centers[before] + centers[after]) / 2)
+        for before, name, after in zip(names, names[1:], names[2:], strict=False)
+        if {before, name, after} <= centers.keys()
+    }
+    usual = np.median(list(off.values())) if len(off) >= MIN_STEPS else 0.0
+    if usual < MIN_JUMP * extent_of(centers):
+        return dict(evidence)
+    return {name: replace(found, jump=float(off[name] / usual) if name in off else None)
+            for name, found in evidence.items()}  # fmt: skip

@@ -25,7 +25,7 @@ from .bench import (
     pairs_to_match,
     quiet_colmap,
 )
-from .evidence import centers_of, evidence_in, extent_of
+from .evidence import centers_of, evidence_in, extent_of, with_jumps
 from .joining import join, matches_between
 from .lens_groups import lenses_from
 from .lenses import largest_shift_px
@@ -102,12 +102,15 @@ def reconstruct(
     if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
         raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
     best = most_confirmed(best, outcomes)
+    evidence = judged(best, outcomes)
+    if capture.is_video:
+        evidence = with_jumps(evidence, best.centers, names)
     return replace(
         _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
         reprojection_px=best.error_px,
         attempts=tuple(sentences),
-        evidence=judged(best, outcomes),
+        evidence=evidence,
         guesses=guesses(best, outcomes),
     )
 

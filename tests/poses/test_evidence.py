@@ -4,7 +4,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from splatdeblur.poses.evidence import evidence_in, extent_of
+from splatdeblur.poses.evidence import Evidence, evidence_in, extent_of, with_jumps
 
 LENS = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500, 500, 320, 240], camera_id=1)
 
@@ -79,3 +79,18 @@ def test_a_camera_gone_astray_does_not_stretch_the_extent():
     row = {f"{i}": np.array([i, 0.0, 0.0]) for i in range(9)}
     assert extent_of(row) == pytest.approx(8)
     assert extent_of(row | {"astray": np.array([0, 1e4, 0])}) < 20
+
+
+def test_a_frame_that_jumps_out_of_a_walk_is_doubtful():
+    rng = np.random.default_rng(4)
+    names = [f"{i:02d}" for i in range(20)]
+    walk = {name: np.array([0.1 * i, 0, 0]) + rng.normal(size=3) * 0.002 for i, name in enumerate(names)}
+    firm = dict.fromkeys(names, Evidence("plain", inliers=200, spread=1.0, error_px=0.5, slack=1e-4, link=80))
+    assert not any(found.doubt for found in with_jumps(firm, walk, names).values())
+    walk["07"] = walk["07"] + [0, 0.2, 0]
+    judged = with_jumps(firm, walk, names)
+    assert "jumped" in judged["07"].doubt
+    assert {name for name, found in judged.items() if found.doubt} <= {"06", "07", "08"}
+    del walk["12"]
+    judged = with_jumps(firm, walk, names)
+    assert judged["11"].jump is None and judged["14"].jump is not None
