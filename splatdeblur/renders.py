@@ -92,7 +92,7 @@ class Subject:
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, shutter)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
         return Picture(photo.srgb, photo.render.depth[0])
 
 
@@ -127,7 +127,7 @@ def render(
         return subject.blurred(camera, index, settings.shutter) if settings.shutter else subject.sharp(camera)
 
     drawn = write_frames(
-        names, draw, folder, files, made_from=fingerprint(subject, views, settings), on_progress=on_progress
+        names, draw, folder, files, made_from=identity(subject, views, settings), on_progress=on_progress
     )
     if is_video:
         on_progress(1.0, f"writing {out.name}")
@@ -207,7 +207,7 @@ def farthest(scene: Gaussians, views: Cameras) -> float:
     return 1.05 * torch.stack(depths[1:] or depths).max().item()
 
 
-def fingerprint(subject: Subject, views: Cameras, settings: RenderSettings) -> str:
+def identity(subject: Subject, views: Cameras, settings: RenderSettings) -> str:
     """Stands for all that decides what the pictures look like."""
     chosen = {key: value for key, value in asdict(settings).items() if key in ("format", "has_depth", "shutter")}
     tensors = [*subject.scene.params.values(), views.viewmats, views.Ks]

@@ -1,15 +1,16 @@
 """An exposure is a function that is handed a renderer and a frame number and returns the photograph."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..geometry import exp, inverse, log
+from ..geometry import Cameras, exp, inverse, linear_from_srgb, log
 from ..render import Burst, Render
+from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
 from .tone import Tone, ToneCurve
@@ -25,14 +26,16 @@ class Photo:
     Attributes:
         srgb: display values, not clipped.
         render: what it was made from.
+        blur: what the lens did.
     """
 
     srgb: Float[Tensor, "height width 3"]
     render: Render
+    blur: LensBlur = field(default_factory=LensBlur)
 
 
 class Exposure(nn.Module):
-    """photo = tone(weighted mean over the shutter of decode(render(viewmats))); light is added in linear RGB."""
+    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB."""
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Exposure(nn.Module):
         motion: MotionModel,
         shutter: Shutter,
         tone: Tone,
+        lens: Lens = Lens(),
         noise: float = 3e-4,
         generator: torch.Generator,
     ) -> None:
@@ -53,15 +57,14 @@ class Exposure(nn.Module):
         super().__init__()
         self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
+        self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
 
     @property
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
 
-    def path(
-        self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1
-    ) -> Float[Tensor, "time 4 4"]:
+    def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
 
         A shorter exposure is the middle of the path. What the camera did beyond it nobody saw: for a longer one the
@@ -73,8 +76,23 @@ class Exposure(nn.Module):
         middle = self.motion(frame, times.new_tensor([0.5]))
         return exp(open_for * log(viewmats @ inverse(middle))) @ middle
 
-    def forward(self, render: RenderFn, frame: int, num_subframes: int, open_for: float | int = 1) -> Photo:
-        """Photo `frame`, averaged from `num_subframes` renders made in one call; `open_for` as in `path`."""
+    def forward(
+        self,
+        render: RenderFn,
+        frame: int,
+        num_subframes: int,
+        *,
+        camera: Cameras,
+        level: int = -1,
+        open_for: float | int = 1,
+    ) -> Photo:
+        """Photo `frame`, averaged from `num_subframes` renders made in one call.
+
+        Args:
+            camera: that `render` looks through, the photo's or a window of it; its pose is not used.
+            level: stage of the resolution, which kernels depend on; -1 is the last.
+            open_for: as in `path`.
+        """
         settings = self.shutter.shutter
         viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
         burst = None
@@ -86,7 +104,11 @@ class Exposure(nn.Module):
             weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
         drawn = render(viewmats, burst)
-        return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear), render=drawn)
+        if self.lens.is_clear:
+            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear), render=drawn)
+        light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
+        light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
+        return Photo(srgb=self.tone(light, frame, is_linear=True), render=drawn, blur=blur)
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""

@@ -78,7 +78,7 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
     longer = factor * camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
     count = max(count, min(MOST_SUBFRAMES, round(count * longer)))
-    photo = stage.exposure(render, index, count)
+    photo = stage.exposure(render, index, count, camera=lens)
     return photo.srgb, photo.render
 
 
