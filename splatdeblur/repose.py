@@ -22,7 +22,7 @@ from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import TrainingError
 from .geometry import Cameras, interpolate, inverse
-from .optimize import Trainer
+from .optimize import TrainConfig, Trainer
 from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
@@ -87,12 +87,12 @@ def _lost(run: Run, reconstruction: Reconstruction) -> list[str]:
 
 
 def _small(config: Config, run: Run, num_photos: int) -> Config:
-    """Settings of the small training."""
+    """Settings of the small training: our own, whatever method the large one shall compare."""
     full_px = Capture.load(run.capture).width
     downscale = max(downscale_of(run, config), full_px / WIDTH_PX)
     steps = min(config.train.steps, STEPS + STEPS_PER_PHOTO * num_photos)
     limit = config.pose.render_limit * TRAINING_SHARE
-    train = replace(config.train, steps=steps, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0)
+    train = TrainConfig(steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0)
     return replace(config, downscale=downscale, train=train)
 
 

@@ -169,7 +169,7 @@ class Relocalizer:
             viewmat = exp(_around_scene(delta * turns, small.depth)) @ guess.viewmat
             exposure.motion.poses = viewmat[None]
             count = exposure.subframe_counts(focal)[0]
-            loss = self._error(small, exposure(draw, 0, count).srgb)
+            loss = self._error(small, exposure(draw, 0, count, camera=small.camera).srgb)
             if best is None or loss.item() < best.loss:
                 control = guess.path if path is None else path.detach().clone()
                 best = Guess(viewmat.detach(), control, loss.item())

@@ -333,7 +333,7 @@ class Trainer:
         """What the scene and a photo's exposure leave unexplained of it, at full training size; 0 is nothing."""
         camera = self.photos.cameras[-1].at(frame)
         count = self.exposure.subframe_counts(camera.Ks[0, 0, 0].item())[frame]
-        predicted = self.exposure(self._render_fn(camera, 1.0), frame, count)
+        predicted = self.exposure(self._render_fn(camera, 1.0), frame, count, camera=camera)
         photo, keep = self.photos.pictures[-1][frame], self.photos.keeps[-1][frame]
         return photometric(predicted.srgb, photo, self.config.loss.dssim, keep).item()
 

@@ -61,7 +61,7 @@ def photograph(scene: Gaussians, camera: Cameras, path_px: float, gain: float = 
         return replace(drawn, rgb=drawn.rgb * gain)
 
     with torch.no_grad():
-        return exposure(render, 0, 6).srgb.clamp(0, 1)
+        return exposure(render, 0, 6, camera=camera).srgb.clamp(0, 1)
 
 
 def lost_photo(scene: Gaussians, camera: Cameras, path_px: float, gain: float = 1.0) -> Lost:
