@@ -185,14 +185,14 @@ class _Search:
         return Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics(lens)[None], lens.width, lens.height)
 
     def _photo(self, name: str) -> Lost:
-        downscale, full = self.config.downscale, self._full_camera(name).to(dtype=torch.float32)
-        mask = mask_path(self.run, name)
+        downscale, device = self.config.downscale, self.trainer.rasterizer.device
+        full, mask = self._full_camera(name).to(device, torch.float32), mask_path(self.run, name)
         centers = inverse(self.poses)[:, :3, 3]
         apart = torch.cdist(centers, centers).fill_diagonal_(torch.inf)
         return Lost(
-            picture=read_photo(photo_path(self.run, name), downscale),
+            picture=read_photo(photo_path(self.run, name), downscale).to(device),
             camera=full.resized(*reduced_size(full.width, full.height, downscale)),
-            keep=mask and read_mask(mask, downscale),
+            keep=mask and read_mask(mask, downscale).to(device),
             depth=self.trainer.exposure.motion.units[:, 0].median().item(),
             spacing=apart.min(dim=1).values.median().item(),
         )
@@ -202,7 +202,9 @@ class _Search:
         poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
-        between = inverse(interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_tensor([0.5])))
+        between = inverse(
+            interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
+        )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
         starts = [some, between[nearest[:MOST_STARTS]]]
         starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
