@@ -40,7 +40,9 @@ STEPS, STEPS_PER_PHOTO = 500, 12  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that a found one is compared with
-MAX_FOUND_RESIDUAL = 2.5  # of a photo that the scene has not seen yet; once it has, it is held to MAX_RESIDUAL
+PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
+MAX_OF_PROBES = 1.7  # times what is left unexplained of them may be left of a photo that is found
+MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 TRIES = 2  # how often a photo is looked for
 REJOIN_AT = 0.5  # progress to which the small training goes back for photos that join it
@@ -103,24 +105,55 @@ class _Search:
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
         self.deadline = time.monotonic() + config.pose.render_limit
         self.config = _small(config, run, len(reconstruction.names))
-        self.trainer = make_trainer(run, self.config)
+        firm = [name for name in reconstruction.names if name not in reconstruction.doubtful]
+        self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
+        self.trainer = make_trainer(run, self.config, without=self.probes)
         self.order = {name: index for index, name in enumerate(_shots(run))}
         self.lost: list[str] = []
         self.tries: Counter[str] = Counter()
-        self.residuals: dict[str, float] = {}  # what a photo's pose leaves unexplained, relative to those around it
+        self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
+        self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
+        self.allowance: float | None = None  # what may be left unexplained of a photo that the scene has not seen
 
     def run_through(self, lost: list[str]) -> None:
         """Trains and looks, round after round, until nothing more is found or the time is up."""
         self._train()
         self.lost = list(lost)
+        known = self._look_at_probes()
         while not self._is_late():
             names, doubted = self._candidates(), self._doubted()
             if not names and not doubted:
                 break
             new = self._round(names)
             if new or doubted:
-                self._rejoin(new, doubted)
+                self._rejoin(new | known, doubted)
                 self._train()
+                known = {}
+
+    def _look_at_probes(self) -> dict[str, Guess]:
+        """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
+        guesses: dict[str, Guess] = {}
+        unexplained = []
+        for name in self.probes:
+            lost = self._photo(name)
+            start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
+            guesses[name] = self._relocalizer.settle(lost, [start])
+            unexplained.append(self._unexplained(lost, guesses[name]))
+        if unexplained:
+            self.allowance = MAX_OF_PROBES * median(unexplained)
+            logger.info(
+                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(unexplained)
+            )
+        return guesses
+
+    @property
+    def _relocalizer(self) -> Relocalizer:
+        trainer = self.trainer
+        return Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
+
+    def _unexplained(self, lost: Lost, guess: Guess) -> float:
+        """What a guess leaves unexplained, in terms of what a small shift would leave."""
+        return guess.loss / yardstick(lost.picture, lost.keep, self.config.train.loss.dssim)
 
     def _doubted(self) -> list[str]:
         """Trained photos that the scene explains badly, to be looked for in a scene without them."""
@@ -157,8 +190,6 @@ class _Search:
 
     def _round(self, names: list[str]) -> dict[str, Guess]:
         """Those of some lost photos that are found."""
-        trainer = self.trainer
-        relocalizer = Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
         new: dict[str, Guess] = {}
         for index, name in enumerate(names):
             if self._is_late():
@@ -166,15 +197,14 @@ class _Search:
             self.on_progress(index / len(names), f"poses by rendering: looking for photo {index + 1} of {len(names)}")
             self.tries[name] += 1
             lost = self._photo(name)
-            guess = relocalizer.find(lost, self._starts(name))
-            unexplained = guess.loss / yardstick(lost.picture, lost.keep, trainer.config.loss.dssim)
-            self.residuals[name] = unexplained / self._usual(guess.viewmat)
-            logger.info(
-                "%s looked for by rendering: %.2f times what is left of the photos around it, %.2f of what a small "
-                "shift would leave", name, self.residuals[name], unexplained,
-            )  # fmt: skip
-            if self.residuals[name] <= MAX_FOUND_RESIDUAL:
+            guess = self._relocalizer.find(lost, self._starts(name))
+            unexplained = self._unexplained(lost, guess)
+            ratio = unexplained / (self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat))
+            logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
+                        name, ratio, unexplained)  # fmt: skip
+            if ratio <= 1:
                 new[name] = guess
+            self.failures[name] = min(ratio, self.failures.get(name, ratio))
         return new
 
     def _full_camera(self, name: str) -> Cameras:
@@ -264,9 +294,9 @@ class _Search:
 
     def _why(self, name: str) -> str:
         reason = self.before.missing[name]
-        if name not in self.residuals:
+        if name not in self.failures:
             return reason
-        return f"{reason}; and no render explains it: {self.residuals[name]:.1f} times as much is left as of others"
+        return f"{reason}; and no render explains it: {self.failures[name]:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:

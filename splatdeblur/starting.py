@@ -1,5 +1,6 @@
 """The start of a training: photos, poses and settings of a run made into a trainer at its first step."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from math import inf, isfinite
 from statistics import median
@@ -27,10 +28,14 @@ MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
 
 
-def make_trainer(run: Run, config: Config) -> Trainer:
-    """A trainer at its first step, from the photos and poses of a run; without those whose pose is doubtful."""
+def make_trainer(run: Run, config: Config, without: Collection[str] = ()) -> Trainer:
+    """A trainer at its first step, from the photos and poses of a run.
+
+    Args:
+        without: photos to leave out, besides those whose pose is doubtful.
+    """
     reconstruction = load_reconstruction(run)
-    chosen = _chosen(reconstruction, Choices.load(run.choices))
+    chosen = [i for i in _chosen(reconstruction, Choices.load(run.choices)) if reconstruction.names[i] not in without]
     names = tuple(reconstruction.names[i] for i in chosen)
     photos = load_photos(run, config, names, reconstruction.cameras.at(chosen))
     budget = config.train.budget(len(photos), photos.mean_pixels)

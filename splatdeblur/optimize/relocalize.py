@@ -93,9 +93,11 @@ class Relocalizer:
 
     def find(self, lost: Lost, starts: Float[Tensor, "start 4 4"]) -> Guess:
         """The pose that explains the photo best, of those met on the way from `starts`."""
-        smallest = lost.thumbnail_level
-        guesses = self._search(lost.at_level(smallest), starts)
-        for level in range(max(smallest - 1, 0), -1, -1):
+        return self.settle(lost, self._search(lost.at_level(lost.thumbnail_level), starts))
+
+    def settle(self, lost: Lost, guesses: list[Guess]) -> Guess:
+        """The best of some guesses, best first, after refinement from coarse to fine."""
+        for level in range(max(lost.thumbnail_level - 1, 0), -1, -1):
             count, steps = EFFORT[min(level, len(EFFORT) - 1)]
             small = lost.at_level(level)
             guesses = sorted((self.refine(small, g, steps) for g in guesses[:count]), key=lambda g: g.loss)
