@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..capture.pixels import resize_photo
 from ..exposure import Exposure, Tone
-from ..geometry import Cameras, exp, linear_from_srgb
+from ..geometry import Cameras, exp, linear_from_srgb, srgb_from_linear
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .losses import photometric
@@ -117,15 +117,17 @@ class Relocalizer:
                 poses = torch.stack([g.viewmat for g in guesses]).repeat_interleave(AROUND, 0)
                 noise = torch.randn(len(poses), 6, generator=self.generator).to(poses)
                 starts = exp(_around_scene(radius * spread * noise, small.depth)) @ poses
-            guesses += [replace(self.guess(v), loss=self._loss_of_sharp(small, v)) for v in starts]
+            losses = self._losses_of_sharp(small, starts)
+            guesses += [replace(self.guess(v), loss=loss) for v, loss in zip(starts, losses, strict=True)]
             guesses = _distinct(sorted(guesses, key=lambda g: g.loss), small)[:KEPT]
         return guesses
 
     @torch.no_grad()
-    def _loss_of_sharp(self, small: Lost, viewmat: Float[Tensor, "4 4"]) -> float:
-        drawn = self._drawing(small)(viewmat[None], Burst(viewmat.new_ones(1)))
-        exposure = self._exposure(small, viewmat[None])
-        return self._error(small, exposure.tone(drawn.rgb[0], 0, drawn.is_linear)).item()
+    def _losses_of_sharp(self, small: Lost, viewmats: Float[Tensor, "guess 4 4"]) -> list[float]:
+        """What a photo without blur, taken from each pose, would leave unexplained."""
+        draw, still = self._drawing(small), Burst(viewmats.new_ones(1))
+        pictures = (srgb_from_linear(draw(viewmat[None], still).rgb[0]) for viewmat in viewmats)
+        return [self._error(small, picture).item() for picture in pictures]
 
     def _error(self, small: Lost, predicted: Float[Tensor, "height width 3"]) -> Float[Tensor, ""]:
         return photometric(predicted, small.picture, self.config.loss.dssim, small.keep)
