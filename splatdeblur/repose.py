@@ -39,7 +39,7 @@ GAUSSIANS = 12_000
 STEPS, STEPS_PER_PHOTO = 500, 12  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
-NEIGHBOURS = 6  # photos that a found one is compared with
+NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 1.7  # times what is left unexplained of them may be left of a photo that is found
 MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
@@ -52,18 +52,19 @@ MOST_STARTS = 60  # photos from whose poses each search starts
 def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Reconstruction:
     """Poses of the photos without a firm one, as far as a scene of the others tells them; saved under `poses/`.
 
-    What came of each photo stands in the reconstruction's `rendered`. A run that has been through this keeps what it
-    has, and so does one with nothing to look for.
+    What came of each photo stands in its evidence, or in why it is missing. A run that has been through this keeps
+    what it has, and so does one with nothing to look for.
     """
     reconstruction = load_reconstruction(run)
-    lost = _lost(run, reconstruction)
-    firm = len(reconstruction.names) - len(reconstruction.doubtful)
+    lost, firm = _lost(run, reconstruction), _firm(run, reconstruction)
     if reconstruction.is_rendered or not config.pose.render_limit or not lost:
         return reconstruction
-    if firm < MIN_FIRM:
-        logger.warning("%d photos have a firm pose, too few to look for the other %d by rendering", firm, len(lost))
+    if len(firm) < MIN_FIRM:
+        logger.warning(
+            "%d photos have a firm pose, too few to look for the other %d by rendering", len(firm), len(lost)
+        )
         return reconstruction
-    search = _Search(run, config, reconstruction, on_progress)
+    search = _Search(run, config, reconstruction, firm, on_progress)
     try:
         search.run_through(lost)
     except TrainingError as error:
@@ -88,6 +89,12 @@ def _lost(run: Run, reconstruction: Reconstruction) -> list[str]:
     return [name for name in _shots(run) if name in candidates and choices.use(name) == Use.TRAIN]
 
 
+def _firm(run: Run, reconstruction: Reconstruction) -> list[str]:
+    """Photos to train the small scene on."""
+    choices, doubtful = Choices.load(run.choices), reconstruction.doubtful
+    return [n for n in reconstruction.names if n not in doubtful and choices.use(n) == Use.TRAIN]
+
+
 def _small(config: Config, run: Run, num_photos: int) -> Config:
     """Settings of the small training: our own, whatever method the large one shall compare."""
     full_px = Capture.load(run.capture).width
@@ -101,11 +108,12 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
 class _Search:
     """The small training and what it has found so far."""
 
-    def __init__(self, run: Run, config: Config, reconstruction: Reconstruction, on_progress: Progress) -> None:
+    def __init__(
+        self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
+    ) -> None:
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
         self.deadline = time.monotonic() + config.pose.render_limit
         self.config = _small(config, run, len(reconstruction.names))
-        firm = [name for name in reconstruction.names if name not in reconstruction.doubtful]
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
         self.trainer = make_trainer(run, self.config, without=self.probes)
         self.order = {name: index for index, name in enumerate(_shots(run))}
