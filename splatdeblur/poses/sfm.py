@@ -128,7 +128,7 @@ def _too_few(registered: int, total: int, sentences: list[str]) -> str:
 def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
     if name in best.others:
         return "it fits with some other photos, but that group does not connect with the largest one"
-    elsewhere = [o.attempt.name for o in outcomes if o is not best and name in o.centers]
+    elsewhere = dict.fromkeys(o.attempt.name for o in outcomes if o is not best and name in o.centers)
     if elsewhere:
         return f"registered by the attempt {' and '.join(elsewhere)} only, whose model was not taken"
     return "too few matches with the registered photos: too blurred, too plain, or too far from their views"

@@ -22,9 +22,10 @@ from splatdeblur.poses.bench import (
     pairs_to_match,
     quiet_colmap,
 )
+from splatdeblur.poses.evidence import centers_of
 from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.lens_groups import initial_focal_px, lens_groups
-from splatdeblur.poses.outcome import disagreement
+from splatdeblur.poses.outcome import disagreement, shifts_between
 from splatdeblur.run import Run
 
 
@@ -185,6 +186,19 @@ def test_a_missing_photo_is_compared_with_its_likeliest_neighbours_and_they_with
     assert ("0", "11") in pairs and ("5", "9") in pairs and ("4", "5") in pairs and ("5", "6") in pairs
     assert ("1", "2") in pairs and ("0", "5") not in pairs
     assert len(pairs) == len(set(pairs)) and all(int(a) < int(b) for a, b in pairs)
+
+
+def test_all_photos_at_once_come_where_one_by_one_puts_them(corner, tmp_path):
+    capture = prepare(corner, Run(tmp_path / "run"))
+    names, database = [f.name for f in capture.frames], tmp_path / "plain.db"
+    with quiet_colmap():
+        bench = Bench(tmp_path, corner, capture, seed=0, deadline=math.inf)
+        bench.extract(database, LADDER[0].features, names, None, silent)
+        bench.match(database, LADDER[0].features, pairs_to_match(capture), silent)
+        one_by_one = bench.map(database, mapping_options(LADDER[0].mapping, 0), None, silent)[0]
+        at_once = bench.map_at_once(database, LADDER[0].mapping, silent)[0]
+    shifts = shifts_between(centers_of(one_by_one), centers_of(at_once))
+    assert len(shifts) == 8 and max(shifts.values()) < 0.01
 
 
 @pytest.mark.parametrize("odd", [None, "2.png"])
