@@ -13,13 +13,13 @@ from .exposure import Exposure, Shutter, Static, Tone
 from .geometry import Cameras
 from .optimize import initial_scene
 from .optimize.initial import focus_point
-from .pipeline import downscale_of
 from .poses import Reconstruction
 from .poses.reconstruction import load_reconstruction, photo_path
 from .render import Rasterizer, RenderOptions, best_available
 from .result import load_result
 from .run import Run
 from .scene import Gaussians, is_scene_file, load_scene
+from .starting import downscale_of
 from .view import Stage
 from .view.origin import is_loopback
 from .view.paths import around_scene
@@ -94,7 +94,8 @@ def _still(cameras: Cameras) -> Exposure:
 def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
-    unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
+    unusable = {*result.names, *reconstruction.doubtful}
+    unused = [i for i, name in enumerate(reconstruction.names) if name not in unusable]
     lenses = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / result.config.downscale)
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),

@@ -16,6 +16,7 @@ from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import Config, plain
 from splatdeblur.errors import ConfigError
 from splatdeblur.optimize import checkpoint
+from splatdeblur.poses import load_reconstruction
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
 from splatdeblur.view.pictures import predicted
@@ -98,7 +99,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         Choices().with_use("000.png", Use.LEFT_OUT).with_use("001.png", Use.LEFT_OUT).save(run.choices)
         checkpoint.save(pipeline.make_trainer(run, config), run.checkpoint, plain(config))
     stage = showing.stage(run.folder, "cpu")
-    full = pipeline.load_reconstruction(run).cameras
+    full = load_reconstruction(run).cameras
     factor = 2 if is_trained else 1
     assert len(stage.other_names) == (2 if is_trained else 0) and len(stage.all_names) == 8
     for index, name in enumerate(stage.all_names):

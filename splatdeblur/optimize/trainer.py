@@ -336,6 +336,15 @@ class Trainer:
         while self.progress < 1:
             yield self.step()
 
+    @torch.no_grad()
+    def residual(self, frame: int) -> float:
+        """What the scene and a photo's exposure leave unexplained of it, at full training size; 0 is nothing."""
+        camera = self.photos.cameras[-1].at(frame)
+        count = self.exposure.subframe_counts(camera.Ks[0, 0, 0].item())[frame]
+        predicted = self.exposure(self._render_fn(camera, 1.0), frame, count, camera=camera)
+        photo, keep = self.photos.pictures[-1][frame], self.photos.keeps[-1][frame]
+        return photometric(predicted.srgb, photo, self.config.loss.dssim, keep).item()
+
     def state(self, *, is_copy: bool = False) -> dict:
         """Everything that the rest of the training depends on, as tensors, numbers, strings, lists and dicts."""
 
