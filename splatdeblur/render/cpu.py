@@ -62,7 +62,7 @@ class _Project(torch.autograd.Function):
             geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far
         )
         # From torch, whose memory begins at a cache line.
-        splats = means.new_empty(len(candidates), task.num_subframes, projection.COLUMNS)
+        splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
         depths = means.new_empty(len(candidates))
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
@@ -114,7 +114,7 @@ class _Blend(torch.autograd.Function):
         )
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((*shape, *tail), splats.dtype) for tail in ((3,), (), ())]
-        blocks = np.empty((splats.shape[1], len(entries)), np.uint64)
+        blocks = np.empty((len(splats), len(entries)), np.uint64)
         blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures, blocks)
         ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks)
         ctx.candidates = (candidates, offsets)

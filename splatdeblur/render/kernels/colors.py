@@ -83,14 +83,14 @@ def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats):
 
     sh0 [N, 1, 3] and sh_rest [N, K - 1, 3] are the coefficients; degrees above `degree` are left out.
     """
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
     for chunk in prange(CHUNKS):
         basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
         for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
                 for s in range(n_subframes):
-                    splat = splats[i, s]
+                    splat = splats[s, i]
                     if splat[OPACITY] == 0:
                         continue
                     if degree > 0:
@@ -109,7 +109,7 @@ def shade_backward(
     means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats, v_means, v_sh0, v_sh_rest, v_viewmats
 ):
     """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
     for chunk in prange(CHUNKS):
         basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
         v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
@@ -117,8 +117,8 @@ def shade_backward(
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
                 for s in range(n_subframes):
-                    c, splat = part // CHUNKS * n_subframes + s, splats[i, s]
-                    if splat[OPACITY] == 0 or not has_gradient(v_splats[i, s]):
+                    c, splat = part // CHUNKS * n_subframes + s, splats[s, i]
+                    if splat[OPACITY] == 0 or not has_gradient(v_splats[s, i]):
                         continue
                     scale = 0.0
                     if degree > 0:
@@ -130,7 +130,7 @@ def shade_backward(
                     for channel in range(3):
                         if not splat[RED + channel] > 0:
                             continue
-                        v = float(v_splats[i, s, RED + channel])
+                        v = float(v_splats[s, i, RED + channel])
                         v_sh0[g, 0, channel] += CONSTANT * v
                         for k in range(1, n_basis):
                             v_sh_rest[g, k - 1, channel] += basis[k] * v

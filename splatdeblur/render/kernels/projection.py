@@ -1,6 +1,6 @@
 """Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included.
 
-What the other kernels read of a Gaussian lies together, in a row of `splats` [D, S, COLUMNS]: D are the candidates
+What the other kernels read of a Gaussian lies together, in a row of `splats` [S, D, COLUMNS]: D are the candidates
 that culling has left, in the order of the scene, and S the sub-frames of a picture.
 Scalars are float64 whatever the arrays' precision: this is a small part of the time, and small determinants matter.
 """
@@ -113,7 +113,7 @@ def project(
     Writes means2d and radii [C, N, 2], which must come as zeros, where a Gaussian is drawn; where it is not, its
     splat has opacity 0 and a footprint without rows.
     """
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
     axes = _mean_axes(viewmats, n_subframes)
     for chunk in prange(CHUNKS):
         rotation, M = np.empty((3, 3)), np.empty((3, 3))
@@ -130,7 +130,7 @@ def project(
                     for j in range(3):
                         M[k, j] = rotation[k, j] * scales[g, j]
                 for s in range(n_subframes):
-                    c, splat = first_camera + s, splats[i, s]
+                    c, splat = first_camera + s, splats[s, i]
                     for column in range(COLUMNS):
                         splat[column] = 0
                     splat[HALF_HEIGHT] = -1
@@ -225,7 +225,7 @@ def project_backward(
 
     The gradient of the position is taken from v_means2d [C, N, 2], all others from v_splats.
     """
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
     is_thick = slices.shape[0] > 0
     for chunk in prange(CHUNKS):
         rotation, M, A, B = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
@@ -245,7 +245,7 @@ def project_backward(
                 v_opacity = 0.0
                 is_seen = False
                 for s in range(n_subframes):
-                    c, splat, v_splat = first_camera + s, splats[i, s], v_splats[i, s]
+                    c, splat, v_splat = first_camera + s, splats[s, i], v_splats[s, i]
                     has_moved = v_means2d[c, g, 0] != 0 or v_means2d[c, g, 1] != 0
                     if splat[OPACITY] == 0 or not (has_moved or has_gradient(v_splat)):
                         continue
