@@ -56,15 +56,14 @@ def _index(y, x):
 
 
 @njit(**INLINE)
-def _touched_blocks(splat, x, y):
+def _covered_blocks(x, y, half_width, half_height, half_row, slope):
     """Bit mask of the blocks of a tile that a footprint may touch; (x, y) is its mean seen from the first pixel.
 
-    The bounds are those of `tiles.extent`, for all rows of blocks at once.
+    The bounds are those of `tiles._extent`, for all rows of blocks at once.
     """
-    real = type(splat[X])
+    real = type(x)
     zero, one, last_pixel, slack = real(0), real(1), real(TILE - 1), real(1e-2)
-    half_width, half_height, half_row = splat[HALF_WIDTH], splat[HALF_HEIGHT], splat[HALF_ROW]
-    slope, inverse_height = splat[SLOPE], one / splat[HALF_HEIGHT]
+    inverse_height = one / half_height
     mask = np.uint64(0)
     for row in range(ACROSS):
         top = real(row * BLOCK) - y
@@ -106,7 +105,7 @@ def _living_blocks(s):
 def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha, depth, blocks):
     """Fills rgb [C, H, W, 3] over the background, alpha [C, H, W] and the expected depth [C, H, W].
 
-    Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair may have left a trace.
+    Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair has left a trace.
     """
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
@@ -115,7 +114,6 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
     for subframe in range(n_subframes):
         for share in prange(SHARES):
             s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
-            batch = np.empty((BATCH, COLUMNS), splats.dtype)
             for tile in range(share, tile_starts.shape[0] - 1, SHARES):
                 c = tile // (tiles_x * tiles_y) * n_subframes + subframe
                 top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
@@ -128,37 +126,44 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
                         blocks[subframe, begin : tile_starts[tile + 1]] = 0
                         break
                     for entry in range(begin, end):
-                        splat = batch[entry - begin]
-                        for column in range(COLUMNS):
-                            splat[column] = splats[subframe, entries[entry], column]
-                        splat[X] -= half + real(left)
-                        splat[Y] -= half + real(top)
-                        blocks[subframe, entry] = living & _touched_blocks(splat, splat[X], splat[Y])
+                        g = entries[entry]
+                        blocks[subframe, entry] = living & _covered_blocks(
+                            splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
+                            splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
+                            splats[subframe, g, HALF_ROW], splats[subframe, g, SLOPE],
+                        )  # fmt: skip
                     for entry in range(begin, end):
-                        todo, splat = blocks[subframe, entry], batch[entry - begin]
-                        x0, y0, a, b, k = splat[X], splat[Y], half * splat[XX], splat[XY], half * splat[YY]
-                        opacity, z = splat[OPACITY], splat[DEPTH]
-                        red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
+                        todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry]
+                        x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
+                        a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
+                        k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
+                        red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
+                        blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
                         while todo != 0:
                             block = np.int64(lowest_bit(todo))
                             todo &= todo - np.uint64(1)
                             base = np.uint64(block * PIXELS)
                             left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
+                            is_touched = False
                             for j in range(PIXELS):
                                 i = base + np.uint64(j)
                                 dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
                                 sigma = dx * (a * dx + b * dy) + k * dy * dy
                                 t = s[0, i]
                                 cover = min(opacity * exp(-sigma), alpha_max)
-                                is_hit = (cover >= alpha_min) & (sigma >= zero)
+                                cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
                                 after = t * (one - cover)
-                                goes_on = is_hit & (after > stop)
+                                goes_on = after > stop
                                 weight = t * cover if goes_on else zero
-                                s[0, i] = after if goes_on else (-abs(t) if is_hit else t)
+                                left_over = after if goes_on else -abs(t)
+                                s[0, i] = left_over
+                                is_touched |= left_over != t
                                 s[1, i] += weight * red
                                 s[2, i] += weight * green
                                 s[3, i] += weight * blue
                                 s[4, i] += weight * z
+                            touched |= np.uint64(is_touched) << np.uint64(block)
+                        blocks[subframe, entry] = touched
                 for y in range(rows):
                     for x in range(columns):
                         i = _index(y, x)
@@ -183,7 +188,7 @@ def blend_backward(
     """
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
-    half, zero, one = real(0.5), real(0), real(1)
+    half, zero, one, two = real(0.5), real(0), real(1), real(2)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     # What each (Gaussian, tile) pair adds to the gradient of its Gaussian.
     v_pairs = np.empty((entries.shape[0], GRADIENTS), splats.dtype)
@@ -193,8 +198,6 @@ def blend_backward(
             s = np.empty((7, PITCH), splats.dtype)
             # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients
             lanes = np.zeros((GRADIENTS, PIXELS), splats.dtype)
-            sums = np.empty(GRADIENTS, splats.dtype)
-            batch = np.empty((BATCH, COLUMNS), splats.dtype)
             for tile in range(share, tile_starts.shape[0] - 1, SHARES):
                 c = tile // (tiles_x * tiles_y) * n_subframes + subframe
                 top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
@@ -212,73 +215,76 @@ def blend_backward(
                         if v_depth.shape[0] > 0 and alpha[c, py, px] > 0:
                             s[5, i] = v_depth[c, py, px] / alpha[c, py, px]
                             s[6, i] -= depth[c, py, px] * s[5, i]
-                for begin in range(tile_starts[tile], tile_starts[tile + 1], BATCH):
-                    end = min(begin + BATCH, tile_starts[tile + 1])
-                    for entry in range(begin, end):
-                        for column in range(COLUMNS):
-                            batch[entry - begin, column] = splats[subframe, entries[entry], column]
-                    for entry in range(begin, end):
-                        v = v_pairs[slots[entry]]
-                        todo, splat = blocks[subframe, entry], batch[entry - begin]
-                        if todo == 0:
-                            for column in range(GRADIENTS):
-                                v[column] = zero
-                            continue
-                        x0, y0 = splat[X] - half - real(left), splat[Y] - half - real(top)
-                        a, b, k = half * splat[XX], splat[XY], half * splat[YY]
-                        opacity, z = splat[OPACITY], splat[DEPTH]
-                        red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
-                        while todo != 0:
-                            block = np.int64(lowest_bit(todo))
-                            todo &= todo - np.uint64(1)
-                            base = np.uint64(block * PIXELS)
-                            left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                            for j in range(PIXELS):
-                                i = base + np.uint64(j)
-                                dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
-                                sigma = dx * (a * dx + b * dy) + k * dy * dy
-                                t = s[0, i]
-                                free = opacity * exp(-sigma)
-                                cover = min(free, alpha_max)
-                                is_hit = (cover >= alpha_min) & (sigma >= zero)
-                                after = t * (one - cover)
-                                goes_on = is_hit & (after > stop)
-                                weight = t * cover if goes_on else zero
-                                s[0, i] = after if goes_on else (-abs(t) if is_hit else t)
-                                v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
-                                behind = s[1, i] - weight * v_weight
-                                s[1, i] = behind
-                                v_cover = t * v_weight - behind / (one - cover)
-                                v_sigma = -v_cover * cover if goes_on & (free <= alpha_max) else zero
-                                lanes[0, j] += v_sigma
-                                lanes[1, j] += v_sigma * dx
-                                lanes[2, j] += v_sigma * dy
-                                lanes[3, j] += v_sigma * dx * dx
-                                lanes[4, j] += v_sigma * dx * dy
-                                lanes[5, j] += v_sigma * dy * dy
-                                lanes[6, j] += weight * s[2, i]
-                                lanes[7, j] += weight * s[3, i]
-                                lanes[8, j] += weight * s[4, i]
-                                lanes[9, j] += weight * s[5, i]
+                for entry in range(tile_starts[tile], tile_starts[tile + 1]):
+                    todo, slot, g = blocks[subframe, entry], slots[entry], entries[entry]
+                    if todo == 0:
+                        for column in range(GRADIENTS):
+                            v_pairs[slot, column] = zero
+                        continue
+                    x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
+                    a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
+                    k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
+                    red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
+                    blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
+                    while todo != 0:
+                        block = np.int64(lowest_bit(todo))
+                        todo &= todo - np.uint64(1)
+                        base = np.uint64(block * PIXELS)
+                        left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
+                        for j in range(PIXELS):
+                            i = base + np.uint64(j)
+                            dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
+                            sigma = dx * (a * dx + b * dy) + k * dy * dy
+                            t = s[0, i]
+                            free = opacity * exp(-sigma)
+                            cover = min(free, alpha_max)
+                            cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
+                            after = t * (one - cover)
+                            goes_on = after > stop
+                            weight = t * cover if goes_on else zero
+                            s[0, i] = after if goes_on else -abs(t)
+                            v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
+                            behind = s[1, i] - weight * v_weight
+                            s[1, i] = behind
+                            v_cover = t * v_weight - behind / (one - cover)
+                            v_sigma = -v_cover * cover if goes_on & (free <= alpha_max) else zero
+                            lanes[0, j] += v_sigma
+                            lanes[1, j] += v_sigma * dx
+                            lanes[2, j] += v_sigma * dy
+                            lanes[3, j] += v_sigma * dx * dx
+                            lanes[4, j] += v_sigma * dx * dy
+                            lanes[5, j] += v_sigma * dy * dy
+                            lanes[6, j] += weight * s[2, i]
+                            lanes[7, j] += weight * s[3, i]
+                            lanes[8, j] += weight * s[4, i]
+                            lanes[9, j] += weight * s[5, i]
+                    m, mx, my, mxx, mxy, myy = zero, zero, zero, zero, zero, zero
+                    v_red, v_green, v_blue, v_z = zero, zero, zero, zero
+                    for j in range(PIXELS):
+                        m += lanes[0, j]
+                        mx += lanes[1, j]
+                        my += lanes[2, j]
+                        mxx += lanes[3, j]
+                        mxy += lanes[4, j]
+                        myy += lanes[5, j]
+                        v_red += lanes[6, j]
+                        v_green += lanes[7, j]
+                        v_blue += lanes[8, j]
+                        v_z += lanes[9, j]
                         for gradient in range(GRADIENTS):
-                            total = zero
-                            for j in range(PIXELS):
-                                total += lanes[gradient, j]
-                                lanes[gradient, j] = zero
-                            sums[gradient] = total
-                        m, mx, my, mxx, mxy, myy = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
-                        v[X] = -(splat[XX] * mx + splat[XY] * my)
-                        v[Y] = -(splat[XY] * mx + splat[YY] * my)
-                        v[XX], v[XY], v[YY] = half * mxx, mxy, half * myy
-                        v[OPACITY] = -m / opacity
-                        v[RED], v[GREEN], v[BLUE], v[DEPTH] = sums[6], sums[7], sums[8], sums[9]
+                            lanes[gradient, j] = zero
+                    v_pairs[slot, X], v_pairs[slot, Y] = -(two * a * mx + b * my), -(b * mx + two * k * my)
+                    v_pairs[slot, XX], v_pairs[slot, XY], v_pairs[slot, YY] = half * mxx, mxy, half * myy
+                    v_pairs[slot, OPACITY] = -m / opacity
+                    v_pairs[slot, RED], v_pairs[slot, GREEN] = v_red, v_green
+                    v_pairs[slot, BLUE], v_pairs[slot, DEPTH] = v_blue, v_z
         for work in prange(offsets.shape[0] - 1):
             c = work // CHUNKS * n_subframes + subframe
             for i in range(offsets[work], offsets[work + 1]):
-                v = v_splats[subframe, i]
                 for column in range(COLUMNS):
-                    v[column] = zero
+                    v_splats[subframe, i, column] = zero
                 for pair in range(pair_starts[i], pair_starts[i + 1]):
                     for column in range(GRADIENTS):
-                        v[column] += v_pairs[pair, column]
-                v_means2d[c, candidates[i], 0], v_means2d[c, candidates[i], 1] = v[X], v[Y]
+                        v_splats[subframe, i, column] += v_pairs[pair, column]
+                v_means2d[c, candidates[i], 0] = v_splats[subframe, i, X]
+                v_means2d[c, candidates[i], 1] = v_splats[subframe, i, Y]
