@@ -35,6 +35,8 @@ from .projection import (
     X,
     Y,
 )
+from .projection import INLINE as PLAIN_INLINE
+from .projection import OPTIONS as PLAIN_OPTIONS
 from .tiles import TILE
 
 BLOCK = 4  # px; a block's pixels are neighbours in memory
@@ -45,8 +47,8 @@ PITCH = TILE * TILE + 3 * PIXELS
 BATCH = 32
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
-INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+OPTIONS = {**PLAIN_OPTIONS, "fastmath": FASTMATH}
+INLINE = {**PLAIN_INLINE, "fastmath": FASTMATH}
 
 
 @njit(**INLINE)

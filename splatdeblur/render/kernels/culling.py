@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..rasterizer import ALPHA_MIN
-from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX, displacement
+from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX, displacement, transformed
 
 SLACK = 1.01  # the test must never refuse what the full projection would draw
 
@@ -23,21 +23,21 @@ def _reaches(u, size, variance):
 
 
 @njit(**INLINE)
-def _may_touch(mean, largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends):
+def _may_touch(means, g, largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends):
     """Whether a ball around the Gaussian reaches the picture of camera c."""
-    view, K = viewmats[c], Ks[c]
-    z = view[2, 0] * mean[0] + view[2, 1] * mean[1] + view[2, 2] * mean[2] + view[2, 3]
+    z = transformed(viewmats, c, means, g, 2)
     if not (z >= near and z <= far):  # written so that NaN is refused as well
         return False
-    rz = 1 / z
-    u = K[0, 0] * rz * (view[0, 0] * mean[0] + view[0, 1] * mean[1] + view[0, 2] * mean[2] + view[0, 3]) + K[0, 2]
-    v = K[1, 1] * rz * (view[1, 0] * mean[0] + view[1, 1] * mean[1] + view[1, 2] * mean[2] + view[1, 3]) + K[1, 2]
+    rz, fx, fy = 1 / z, Ks[c, 0, 0], Ks[c, 1, 1]
+    u = fx * rz * transformed(viewmats, c, means, g, 0) + Ks[c, 0, 2]
+    v = fy * rz * transformed(viewmats, c, means, g, 1) + Ks[c, 1, 2]
     # No row of the Jacobian times the Gaussian's axes is longer than the row times the longest axis.
-    size_x, size_y = K[0, 0] * rz * largest_scale, K[1, 1] * rz * largest_scale
-    xx = size_x * size_x * (1 + _largest_slope(K[0, 0], K[0, 2], width) ** 2) + dilation
-    yy = size_y * size_y * (1 + _largest_slope(K[1, 1], K[1, 2], height) ** 2) + dilation
+    size_x, size_y = fx * rz * largest_scale, fy * rz * largest_scale
+    slope_x, slope_y = _largest_slope(fx, Ks[c, 0, 2], width), _largest_slope(fy, Ks[c, 1, 2], height)
+    xx = size_x * size_x * (1 + slope_x * slope_x) + dilation
+    yy = size_y * size_y * (1 + slope_y * slope_y) + dilation
     if slices.shape[0] > 0:
-        dx, dy, _ = displacement(slices[c], K, mean, near, ends)
+        dx, dy, _ = displacement(slices, Ks, c, means, g, near, ends)
         xx += dx * dx / 12
         yy += dy * dy / 12
     return _reaches(u, width, xx) and _reaches(v, height, yy)
@@ -64,7 +64,7 @@ def cull(means, scales, opacities, viewmats, Ks, slices, num_subframes, width, h
             largest_scale = float(max(scales[g, 0], scales[g, 1], scales[g, 2]))
             for c in range(picture * num_subframes, (picture + 1) * num_subframes):
                 if _may_touch(
-                    means[g], largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends
+                    means, g, largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends
                 ):  # fmt: skip
                     found[picture, begin + count] = g
                     count += 1

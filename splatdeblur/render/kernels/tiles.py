@@ -53,7 +53,7 @@ def _radix_order(keys, passes, order):
             order[i] = source[i]
 
 
-@njit(**INLINE)
+@njit(**{**OPTIONS, "parallel": False})
 def sort_by_depth(depth_bits, passes, offsets):
     """Candidates of each picture front to back, one picture after another.
 
