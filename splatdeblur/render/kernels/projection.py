@@ -23,10 +23,12 @@ CHUNKS = 64  # partial sums for the gradients of the cameras; fixed, so that sum
 X, Y, XX, XY, YY, OPACITY, RED, GREEN, BLUE, DEPTH, HALF_WIDTH, HALF_HEIGHT, HALF_ROW, SLOPE = range(14)
 GRADIENTS = 10
 COLUMNS = 16  # one cache line in single precision
+TWELFTH = 1 / 12  # variance of an even stroke of length 1
 REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+COMMON = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+OPTIONS = {**COMMON, "parallel": True}  # called from Python
+INLINE = {**COMMON, "no_cpython_wrapper": True, "forceinline": True}  # parts of those
 
 
 @njit(**INLINE)
@@ -64,9 +66,9 @@ def transformed(views, c, means, g, row):
 @njit(**INLINE)
 def _clamped_ratio(ratio, focal, center, size):
     """The ratio x/z at which the Jacobian is taken, and whether it is the true one."""
-    margin = MARGIN * 0.5 * size / focal
-    high = (size - center) / focal + margin
-    low = -(center / focal + margin)
+    margin, inverse_focal = MARGIN * 0.5 * size, 1.0 / focal
+    high = (size - center + margin) * inverse_focal
+    low = -(center + margin) * inverse_focal
     if ratio > high:
         return high, False
     if ratio < low:
@@ -85,18 +87,19 @@ def displacement(slices, Ks, c, means, g, near, ends):
             ends[end, row] = transformed(slices, 2 * c + end, means, g, row)
     if not (ends[0, 2] > near and ends[1, 2] > near):
         return 0.0, 0.0, False
-    dx = Ks[c, 0, 0] * (ends[1, 0] / ends[1, 2] - ends[0, 0] / ends[0, 2])
-    dy = Ks[c, 1, 1] * (ends[1, 1] / ends[1, 2] - ends[0, 1] / ends[0, 2])
+    first_rz, last_rz = 1.0 / ends[0, 2], 1.0 / ends[1, 2]
+    dx = Ks[c, 0, 0] * (ends[1, 0] * last_rz - ends[0, 0] * first_rz)
+    dy = Ks[c, 1, 1] * (ends[1, 1] * last_rz - ends[0, 1] * first_rz)
     return dx, dy, True
 
 
 @njit(**INLINE)
-def _screen_axes(viewmats, Ks, c, width, height, point, M, A, B):
+def _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B):
     """A = R M and B = J A, so that the screen covariance is B B^T. Returns J's last column and the clamping flags."""
     for i in range(3):
         for j in range(3):
             A[i, j] = viewmats[c, i, 0] * M[0, j] + viewmats[c, i, 1] * M[1, j] + viewmats[c, i, 2] * M[2, j]
-    rz, fx, fy = 1.0 / point[2], Ks[c, 0, 0], Ks[c, 1, 1]
+    fx, fy = Ks[c, 0, 0], Ks[c, 1, 1]
     ratio_x, free_x = _clamped_ratio(point[0] * rz, fx, Ks[c, 0, 2], width)
     ratio_y, free_y = _clamped_ratio(point[1] * rz, fy, Ks[c, 1, 2], height)
     j02 = -fx * ratio_x * rz
@@ -155,45 +158,48 @@ def project(
                     z = point[2]
                     if not (z >= near and z <= far):  # written so that NaN is refused as well
                         continue
-                    _screen_axes(viewmats, Ks, c, width, height, point, M, A, B)
+                    rz = 1 / z
+                    _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
                     xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
                     xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
                     yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                    det_sharp = max(0.0, xx * yy - xy * xy)
+                    # Light is conserved: opacity falls as the determinant grows, from this one on.
+                    conserved = max(0.0, xx * yy - xy * xy)
                     xx += dilation
                     yy += dilation
                     det = xx * yy - xy * xy
-                    opacity = float(opacities[g])
-                    if antialiased:
-                        opacity *= math.sqrt(det_sharp / det)
+                    if not antialiased:
+                        conserved = det
                     if slices.shape[0] > 0:
                         dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
                         if moved:
-                            xx += dx * dx / 12
-                            xy += dx * dy / 12
-                            yy += dy * dy / 12
-                            thin = det
+                            xx += dx * dx * TWELFTH
+                            xy += dx * dy * TWELFTH
+                            yy += dy * dy * TWELFTH
                             det = xx * yy - xy * xy
-                            opacity *= math.sqrt(thin / det)
-                    u = Ks[c, 0, 0] * point[0] / z + Ks[c, 0, 2]
-                    v = Ks[c, 1, 1] * point[1] / z + Ks[c, 1, 2]
+                    inverse_det = 1 / det
+                    opacity = opacities[g] * math.sqrt(conserved * inverse_det)
+                    u = Ks[c, 0, 0] * (point[0] * rz) + Ks[c, 0, 2]
+                    v = Ks[c, 1, 1] * (point[1] * rz) + Ks[c, 1, 2]
                     if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
                         continue
-                    reach = 2 * math.log(opacity / ALPHA_MIN)  # the footprint is d^T Q d <= reach
-                    extent = min(SIGMAS_MAX, math.sqrt(reach))
-                    rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
+                    reach = math.sqrt(2 * math.log(opacity / ALPHA_MIN))  # the footprint is d^T Q d <= reach^2
+                    sigma_x, sigma_y, inverse_yy = math.sqrt(xx), math.sqrt(yy), 1 / yy
+                    extent = min(SIGMAS_MAX, reach)
+                    rx, ry = math.ceil(extent * sigma_x), math.ceil(extent * sigma_y)
                     if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
                         continue
                     radii[c, g, 0] = min(rx, 1e9)
                     radii[c, g, 1] = min(ry, 1e9)
                     means2d[c, g, 0], means2d[c, g, 1] = u, v
                     splats[s, i, X], splats[s, i, Y], splats[s, i, OPACITY], splats[s, i, DEPTH] = u, v, opacity, z
-                    splats[s, i, XX], splats[s, i, XY], splats[s, i, YY] = yy / det, -xy / det, xx / det
-                    half_width = math.sqrt(reach * xx)
+                    splats[s, i, XX], splats[s, i, YY] = yy * inverse_det, xx * inverse_det
+                    splats[s, i, XY] = -xy * inverse_det
+                    half_width = reach * sigma_x
                     splats[s, i, HALF_WIDTH] = half_width + REACH_SLACK
-                    splats[s, i, HALF_HEIGHT] = math.sqrt(reach * yy) + REACH_SLACK
-                    splats[s, i, HALF_ROW] = math.sqrt(reach * det / yy) + REACH_SLACK + 1e-6 * half_width
-                    splats[s, i, SLOPE] = xy / yy
+                    splats[s, i, HALF_HEIGHT] = reach * sigma_y + REACH_SLACK
+                    splats[s, i, HALF_ROW] = reach * math.sqrt(det * inverse_yy) + REACH_SLACK + 1e-6 * half_width
+                    splats[s, i, SLOPE] = xy * inverse_yy
 
 
 @njit(**INLINE)
@@ -270,7 +276,7 @@ def project_backward(
                     for k in range(3):
                         point[k] = transformed(viewmats, c, means, g, k)
                     rz, fx, fy = 1.0 / point[2], Ks[c, 0, 0], Ks[c, 1, 1]
-                    j02, j12, free_x, free_y = _screen_axes(viewmats, Ks, c, width, height, point, M, A, B)
+                    j02, j12, free_x, free_y = _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
                     # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
                     qxx, qxy, qyy = float(splats[s, i, XX]), float(splats[s, i, XY]), float(splats[s, i, YY])
                     gxx, gxy, gyy = float(v_splats[s, i, XX]), 0.5 * v_splats[s, i, XY], float(v_splats[s, i, YY])
@@ -293,19 +299,19 @@ def project_backward(
                     dx, dy, moved = 0.0, 0.0, False
                     if is_thick:
                         dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
-                    v_dx = v_xx * dx / 6 + v_xy * dy / 12
-                    v_dy = v_yy * dy / 6 + v_xy * dx / 12
+                    v_dx = (2 * v_xx * dx + v_xy * dy) * TWELFTH
+                    v_dy = (2 * v_yy * dy + v_xy * dx) * TWELFTH
                     if antialiased:
-                        det = max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
-                        v_xx += 0.5 * v_log * sharp_yy / det
-                        v_xy -= v_log * sharp_xy / det
-                        v_yy += 0.5 * v_log * sharp_xx / det
+                        v_log_det = v_log / max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
+                        v_xx += 0.5 * v_log_det * sharp_yy
+                        v_xy -= v_log_det * sharp_xy
+                        v_yy += 0.5 * v_log_det * sharp_xx
                     elif is_thick:
                         xx, yy = sharp_xx + dilation, sharp_yy + dilation
-                        det = xx * yy - sharp_xy * sharp_xy
-                        v_xx += 0.5 * v_log * yy / det
-                        v_xy -= v_log * sharp_xy / det
-                        v_yy += 0.5 * v_log * xx / det
+                        v_log_det = v_log / (xx * yy - sharp_xy * sharp_xy)
+                        v_xx += 0.5 * v_log_det * yy
+                        v_xy -= v_log_det * sharp_xy
+                        v_yy += 0.5 * v_log_det * xx
                     # Covariance = B B^T, B = J A, A = R M.
                     v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
                     for j in range(3):

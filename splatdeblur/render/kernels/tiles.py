@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
+from .projection import CHUNKS, COMMON, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 
 TILE = 32  # px
 SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
@@ -53,7 +53,7 @@ def _radix_order(keys, passes, order):
             order[i] = source[i]
 
 
-@njit(**{**OPTIONS, "parallel": False})
+@njit(**COMMON)
 def sort_by_depth(depth_bits, passes, offsets):
     """Candidates of each picture front to back, one picture after another.
 
