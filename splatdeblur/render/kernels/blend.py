@@ -5,8 +5,8 @@ instructions. Everything that a tile keeps lives in one small scratch array, blo
 which the vectoriser knows not to overlap. A pixel whose blending has stopped keeps its transmittance with a minus
 sign; blocks where all have stopped are left out. Sub-frames are blended one after another from the same list.
 
-Gaussians are taken in batches. For a whole batch it is first settled which blocks each of them touches, so that the
-processor, who reads ahead, never waits for one Gaussian's pixels to learn where the next one's are.
+Forward takes Gaussians in batches. For a whole batch it is first settled which blocks each of them covers, so that the
+processor, which works ahead, never waits for one Gaussian's pixels to learn where the next one's are.
 """
 
 import math
@@ -44,7 +44,7 @@ PIXELS = BLOCK * BLOCK
 ACROSS = TILE // BLOCK  # blocks in a tile's row
 # Length of a row of scratch: were it a multiple of 4 KiB, processors would take a pixel's entries for one another.
 PITCH = TILE * TILE + 3 * PIXELS
-BATCH = 32
+BATCH = 32  # Gaussians; blocks that a batch finishes are left out from the next one on
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
 OPTIONS = {**PLAIN_OPTIONS, "fastmath": FASTMATH}

@@ -44,10 +44,11 @@ def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near,
     wide, high = 1 + _largest_slope(fx, cx, width) ** 2, 1 + _largest_slope(fy, cy, height) ** 2
     to_x, to_y, to_z = _row(viewmats, c, 0), _row(viewmats, c, 1), _row(viewmats, c, 2)
     is_thick = slices.shape[0] > 0
+    # Rows that give x, y and z at both ends of the slice; of no use, but there, where sub-frames are instants.
     first, last = (2 * c, 2 * c + 1) if is_thick else (0, 0)
-    from_views = slices if is_thick else viewmats
-    x0, y0, z0 = _row(from_views, first, 0), _row(from_views, first, 1), _row(from_views, first, 2)
-    x1, y1, z1 = _row(from_views, last, 0), _row(from_views, last, 1), _row(from_views, last, 2)
+    views = slices if is_thick else viewmats
+    x0, y0, z0 = _row(views, first, 0), _row(views, first, 1), _row(views, first, 2)
+    x1, y1, z1 = _row(views, last, 0), _row(views, last, 1), _row(views, last, 2)
     for i in range(seen.shape[0]):
         g = begin + i
         x, y, z = float(means[g, 0]), float(means[g, 1]), float(means[g, 2])
@@ -59,6 +60,7 @@ def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near,
         if is_thick:
             start, end = _along(z0, x, y, z), _along(z1, x, y, z)
             has_moved = (start > near) & (end > near)
+            # As `projection.displacement`.
             dx = fx * (_along(x1, x, y, z) / end - _along(x0, x, y, z) / start)
             dy = fy * (_along(y1, x, y, z) / end - _along(y0, x, y, z) / start)
             xx += dx * dx / 12 if has_moved else 0.0
