@@ -1,7 +1,6 @@
 """Pictures and films of a trained run, or of a scene that came as a file."""
 
 import hashlib
-import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from PIL import Image
 from .capture.pixels import reduced_size
 from .capture.video import VIDEO_SUFFIXES
 from .errors import ConfigError
-from .exposure import Exposure
+from .exposure import Exposure, Window
 from .geometry import Cameras
 from .optimize.initial import focus_point
 from .poses.imports import load_cameras
@@ -85,14 +84,14 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens = self.exposure, camera.to(self.rasterizer.device)
-        spacing = exposure.shutter.shutter.spacing_px or 1.0
         length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
-        count = min(max(1, math.ceil(length_px / spacing)), MAX_SUBFRAMES)
+        count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, shutter)
+        window = Window.whole(camera.width, camera.height)
+        photo = exposure(render, frame, count, shutter, window=window)
         return Picture(photo.srgb, photo.render.depth[0])
 
 

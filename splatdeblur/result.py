@@ -46,7 +46,8 @@ class Result:
             return TrainedPhotos(self.names, cameras)
         times = torch.linspace(0, 1, PATH_SAMPLES)
         paths = torch.stack([self.exposure.motion(i, times) for i in frames])
-        blur = self.exposure.motion.path_px(self.cameras.Ks[:, 0, 0].mean().item())
+        focal_px = self.cameras.Ks[:, 0, 0].mean().item()
+        blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)
 
     def show(self) -> Path | None:

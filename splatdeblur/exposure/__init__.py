@@ -4,5 +4,6 @@ from .exposure import Exposure, Photo, RenderFn
 from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
 from .tone import Tone
+from .window import Window
 
-__all__ = ["Bezier", "CubicSpline", "Exposure", "Linear", "Photo", "RenderFn", "Shutter", "Static", "Tone"]
+__all__ = ["Bezier", "CubicSpline", "Exposure", "Linear", "Photo", "RenderFn", "Shutter", "Static", "Tone", "Window"]

@@ -30,6 +30,8 @@ class LearningRates:
         found_poses: factor of `pose` where structure from motion found the poses in blurred photos, which leaves them
             rougher than poses that came along.
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
+        camera: start and end for what all photos share: the logit of the read-out's part of the largest, the log
+            slopes of the response, the log of the light lost in the corners.
         by_visits: photos share the second moment of Adam (`visits.VisitAdam`), so that those with little to gain move
             little.
         camera_start: share of the training before which cameras rest, so that the scene can take shape.
@@ -47,6 +49,7 @@ class LearningRates:
     found_poses: float = 3.0
     tone: tuple[float, float] = (1e-2, 1e-4)
     times: float = 3e-3
+    camera: tuple[float, float] = (2e-2, 5e-4)
     by_visits: bool = True
     camera_start: float = 0.03
     camera_ramp: float = 0.02

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..exposure import Bezier, CubicSpline, Exposure, Linear, RenderFn, Shutter, Static, Tone
+from ..exposure import Bezier, CubicSpline, Exposure, Linear, RenderFn, Shutter, Static, Tone, Window
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
@@ -140,11 +140,16 @@ class Trainer:
             "tone": list(self.exposure.tone.log_gains),
         }
         adam = VisitAdam if self.config.rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
-        return of_scene | {
-            name: adam(parameters, lr=0.0)
-            for name, parameters in of_photos.items()
-            if any(p.numel() for p in parameters)
-        }
+        of_camera = self.exposure.shared_parameters()
+        return (
+            of_scene
+            | {
+                name: adam(parameters, lr=0.0)
+                for name, parameters in of_photos.items()
+                if any(p.numel() for p in parameters)
+            }
+            | ({"camera": torch.optim.Adam(of_camera, lr=0.0)} if of_camera else {})
+        )
 
     @property
     def progress(self) -> float:
@@ -162,6 +167,7 @@ class Trainer:
         result["motion"] = geometric(*rates.motion, progress) * wake
         result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
         result["times"] = rates.times * wake
+        result["camera"] = geometric(*rates.camera, progress) * wake
         result["tone"] = geometric(*rates.tone, progress) * wake
         return {name: rate * self.rate_factor for name, rate in result.items()}
 
@@ -170,18 +176,20 @@ class Trainer:
             self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
         return self._queue.pop()
 
-    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None]:
-        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large."""
+    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None, Window]:
+        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large;
+        and which part of the photo that is."""
         camera, photo = self.photos.cameras[level].at(frame), self.photos.pictures[level][frame]
         keep = self.photos.keeps[level][frame]
         share = (self.config.crop_pixels or inf) / (camera.width * camera.height)
         if share >= 1:
-            return camera, photo, keep
+            return camera, photo, keep, Window.whole(camera.width, camera.height)
         width, height = round(camera.width * share**0.5), round(camera.height * share**0.5)
         free = torch.tensor([camera.width - width + 1, camera.height - height + 1])
         left, top = (torch.rand(2, generator=self.generator) * free).long().tolist()
-        window = slice(top, top + height), slice(left, left + width)
-        return camera.cropped(left, top, width, height), photo[window], None if keep is None else keep[window]
+        part = slice(top, top + height), slice(left, left + width)
+        window = Window(left, top, width, height, camera.width, camera.height)
+        return camera.cropped(left, top, width, height), photo[part], None if keep is None else keep[part], window
 
     def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
         """Draws the scene as it is at this progress, through one photo's lens."""
@@ -211,9 +219,9 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        camera, photo, keep = self._window(level, frame)
+        camera, photo, keep, window = self._window(level, frame)
 
-        predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes)
+        predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes, window=window)
         error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
@@ -224,7 +232,7 @@ class Trainer:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self.photos.blur_px[frame] * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            loss = loss + charge * (self.exposure.motion.length_px(frame, focal) - shows_px).clamp(min=0)
+            loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
@@ -271,7 +279,7 @@ class Trainer:
             return
         camera = self.photos.cameras[-1].at(frame)
         longest = self.config.max_path * self.photos.blur_px[frame] + SHARP_PATH * camera.width
-        self.exposure.motion.shorten(frame, longest, camera.Ks[0, 0, 0].item())
+        self.exposure.shorten(frame, longest, camera.Ks[0, 0, 0].item())
 
     def _is_finite(self) -> bool:
         """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""
