@@ -153,7 +153,8 @@ def evaluate(
     if novel:
         console.print(
             f"held-out views: PSNR {novel.aligned.psnr.mean:.2f} dB, SSIM {novel.aligned.ssim.mean:.3f} "
-            f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB)"
+            f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB; "
+            f"each in its own brightness: {novel.exposed.psnr.mean:.2f} dB)"
         )
     for part, reason in scores.missing.items():
         console.print(f"no {part}: {reason}")

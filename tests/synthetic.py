@@ -6,7 +6,7 @@ Cameras are pinholes; poses are OpenCV camera-to-world inside, OpenGL camera-to-
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ class SyntheticCapture:
         extent_px: longest way between two places of one point during the exposure, mean over the picture.
         target_px: what was asked for, per photo.
         gains: brightness of each photo relative to `sharp`, before clipping.
+        readout: read-out time over exposure time; `times` cover both, as [0, 1].
+        test_light: linear RGB of `test`, not clipped.
         points, point_colors: some of the surface points in view, and their sRGB colour.
     """
 
@@ -84,6 +86,8 @@ class SyntheticCapture:
     gains: Array
     points: Array
     point_colors: Array
+    readout: float
+    test_light: Array
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,19 +101,21 @@ class SyntheticCapture:
             for i, picture in enumerate(pictures):
                 Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(folder / name / f"{i:03d}.png")
         (folder / "transforms.json").write_text(json.dumps(self._transforms(), indent=1))
-        height, subframes = self.photos.shape[1], len(self.times)
-        count = len(self.photos)
+        height, count = self.photos.shape[1], len(self.photos)
+        longer = 1 + self.readout
+        after = self.times * longer - self.readout * (np.arange(height)[:, None] + 0.5) / height
+        is_open = ((after > 0) & (after < 1)).astype(np.float32)
         np.savez_compressed(
             folder / "trajectories.npz",
             c2w=np.linalg.inv(self.path_viewmats) @ OPENGL_FROM_OPENCV,
-            times=self.times,
+            times=self.times * longer,
             gains=self.gains,
-            readout=np.array(0.0),
+            readout=np.array(float(self.readout)),
             extent_px=self.extent_px,
             target=np.array([f"{x:g}" for x in self.target_px]),
             aperture=np.zeros(count),
             focus=np.ones(count),
-            row_weights=np.full((height, subframes), 1 / subframes, np.float32),
+            row_weights=is_open / is_open.sum(1, keepdims=True),
         )
         return folder
 
@@ -120,7 +126,7 @@ class SyntheticCapture:
             "camera_model": "OPENCV", "w": width, "h": height,
             "fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2],
             "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0,
-            "camera_angle_x": 2 * np.arctan(width / (2 * K[0, 0])), "readout_fraction": 0.0,
+            "camera_angle_x": 2 * np.arctan(width / (2 * K[0, 0])), "readout_fraction": self.readout,
         }  # fmt: skip
         train = [f"images/{i:03d}.png" for i in range(len(self.photos))]
         test = [f"test/{i:03d}.png" for i in range(len(self.test))]
@@ -144,12 +150,13 @@ def encode_srgb(linear: Array) -> Array:
 # ---- the scene
 
 
-def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
+def make_scene(seed: int, *, bodies: int = 9, texels: int = 384, lamps: tuple[float, ...] = ()) -> Scene:
     """A furnished room.
 
     Args:
         bodies: boxes and balls in the middle of the room.
         texels: along one wall; pictures wider than about 400 px want more than the default.
+        lamps: mean linear brightness (white is 1) of as many bodies, which glow.
     """
     rng = np.random.default_rng(seed)
     room_texture = np.stack([_paint(rng, texels, brightness=0.45 if face == 4 else 0.6) for face in range(6)])
@@ -174,7 +181,11 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
         paint = np.stack([_paint(rng, brightness=rng.uniform(0.5, 0.9), **finish) for _ in range(6)])
         placed.append(Body(is_ball, np.array([*place, half[2]]), half, turn, [paint]))
     scene = Scene([room, *placed], seed)
-    return Scene([_light(scene, body, rng) for body in scene.bodies], seed)
+    lit = [_light(scene, body, rng) for body in scene.bodies]
+    for k, brightness in enumerate(lamps):
+        glow = brightness / lit[1 + k].mips[0].mean()
+        lit[1 + k] = replace(lit[1 + k], mips=[mip * glow for mip in lit[1 + k].mips])
+    return Scene(lit, seed)
 
 
 def _noise(rng: np.random.Generator, resolution: int, cells: int) -> Array:
@@ -379,7 +390,8 @@ def render(
     """The mean over the given poses of what a pinhole camera sees, linear RGB, [height, width, 3].
 
     Args:
-        world_from_camera: [pose, 4, 4], OpenCV axes; each weighs the same.
+        world_from_camera: [pose, 4, 4], OpenCV axes; each weighs the same. Or [pose, height, 4, 4], where each row
+            of the picture has poses of its own.
         samples: rays per pixel and pose, jittered within the pixel.
     """
     width, height = size
@@ -394,9 +406,12 @@ def render(
             for part in range(0, len(total), _BLOCK):
                 rays = slice(part, part + _BLOCK)
                 x, y = (column[rays] + shift[0]) / focal[0], (row[rays] + shift[1]) / focal[1]
-                ways = np.stack([x, y, np.ones_like(x)], -1) @ pose[:3, :3].T.astype(np.float32)
+                # One pose for all rays, or each row's own.
+                here = np.float32(pose[None] if pose.ndim == 2 else pose[row[rays].astype(int)])
+                ways = np.stack([x, y, np.ones_like(x)], -1)
+                ways = ways @ here[0, :3, :3].T if len(here) == 1 else np.einsum("rij,rj->ri", here[:, :3, :3], ways)
                 ways /= np.sqrt(np.einsum("ri,ri->r", ways, ways))[:, None]
-                total[rays] += _shoot(scene, pose[None, :3, 3].astype(np.float32), ways, spread)[0]
+                total[rays] += _shoot(scene, here[:, :3, 3], ways, spread)[0]
     return (total / len(cells)).reshape(height, width, 3)
 
 
@@ -485,6 +500,7 @@ def make_capture(
     samples: int = 2,
     fov_deg: float = 60.0,
     points: int = 1500,
+    readout: float = 0.0,
 ) -> SyntheticCapture:
     """Photographs the scene with a shaking hand.
 
@@ -498,6 +514,7 @@ def make_capture(
         gain_stops: each photo's brightness is 2^x, x uniform in +- this.
         wobble: 0 makes every path straight and even; 1 bends it strongly.
         samples: rays per pixel and sub-frame.
+        readout: from the first row's exposure to the last row's, in exposures; `blur_px` is one row's.
     """
     rng = np.random.default_rng([scene.seed, seed])
     width, height = size
@@ -512,8 +529,10 @@ def make_capture(
     still = max(16, samples * 4)
     for pose, target, gain in zip(middles, targets, gains, strict=True):
         depth, surface = _surface(scene, pose, K, size)
-        path = _path(pose, target, surface, K, rng, times, wobble)
-        shots, each = (path, samples) if target else (pose[None], still)
+        of_rows = (readout * (np.arange(height) + 0.5) / height + times[:, None]) / (1 + readout)
+        path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], wobble, subframes)
+        path, rolling = path[:subframes], path[subframes:].reshape(subframes, height, 4, 4)
+        shots, each = (rolling if readout else path, samples) if target else (pose[None], still)
         light = gain * render(scene, shots, K, size, samples=each, rng=rng)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)
@@ -531,6 +550,7 @@ def make_capture(
         viewmats=np.linalg.inv(middles), test_viewmats=np.linalg.inv(held_out),
         path_viewmats=np.linalg.inv(np.stack(paths)), times=times, K=K, extent_px=np.array(extents),
         target_px=targets, gains=gains, points=np.concatenate(seen), point_colors=np.concatenate(seen_colors),
+        readout=readout, test_light=np.stack(test),
     )  # fmt: skip
 
 
@@ -556,12 +576,16 @@ def _path(
     rng: np.random.Generator,
     times: Array,
     wobble: float,
+    spanning: int,
 ) -> Array:
-    """Poses along one exposure, scaled until the picture smears as far as asked for: [time, 4, 4]."""
+    """Poses along one exposure, scaled until the picture smears as far as asked for: [time, 4, 4].
+
+    The first `spanning` of `times` are those that count for that.
+    """
     shake = _shake(rng, times, wobble)
     points = surface[:: max(1, len(surface) // 400)]
     scale = 0.0 if target_px == 0 else 1e-3
     for _ in range(4 if target_px else 0):
-        path = pose @ _rigid(scale * shake[:, :3], scale * shake[:, 3:])
+        path = pose @ _rigid(scale * shake[:spanning, :3], scale * shake[:spanning, 3:])
         scale *= target_px / _extent(points, path, K)
     return pose @ _rigid(scale * shake[:, :3], scale * shake[:, 3:])

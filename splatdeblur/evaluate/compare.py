@@ -14,6 +14,7 @@ from ..render import Rasterizer, RenderOptions
 from ..run import Run
 from ..scene import Gaussians
 from .alignment import Alignment, fit_similarity
+from .gains import fit_gains, with_gains
 from .metrics import PictureScores, find_lpips, score
 from .pictures import Comparison, telling_photos, unsharpness, write_side_by_side
 from .scores import AlignmentScores, DeblurredInputs, NovelView, Scores
@@ -90,10 +91,13 @@ class _Evaluation:
         aligned = self.studio.refined(start, truths, depth, steps, on_progress)
         better, _ = self.studio.render(aligned)
         self.write("novel_view/aligned", names, better)
+        gains = fit_gains(better, truths)
         degrees, shifts = _moved(start, aligned, similarity.scale)
         return NovelView(
             aligned=self.score(names, better, truths),
             unaligned=self.score(names, pictures, truths),
+            exposed=self.score(names, with_gains(better, gains), truths),
+            gains=dict(zip(names, gains.tolist(), strict=True)),
             moved_deg=dict(zip(names, degrees, strict=True)),
             moved=dict(zip(names, shifts, strict=True)),
         )
@@ -212,7 +216,8 @@ def evaluate(
     """Scores a scene against the truth, writes RUN/scores.json and the pictures it scored to RUN/evaluation.
 
     Test views are drawn with the reference's lenses, through the similarity that the training cameras give
-    (*unaligned*); then each pose is refined on its picture (*aligned*).
+    (*unaligned*); then each pose is refined on its picture (*aligned*), and last each view takes its picture's
+    brightness and white balance (*exposed*).
 
     Args:
         reference: a folder with transforms.json, and any of sharp/, test/, trajectories.npz.

@@ -51,13 +51,13 @@ class Studio:
     def render(
         self, cameras: Cameras
     ) -> tuple[Float[Tensor, "camera height width 3"], Float[Tensor, "camera height width"]]:
-        """Clipped pictures and depths, on the CPU."""
+        """Pictures, not clipped, and depths, on the CPU."""
         device = self.rasterizer.device
         rgb, depth = [], []
         with torch.no_grad():
             for part in batches(cameras):
                 drawn = self.rasterizer.render(self.scene, cameras.at(part).to(device), options=self.options)
-                rgb.append(drawn.rgb.clamp(0, 1).float().cpu())
+                rgb.append(drawn.rgb.float().cpu())
                 depth.append(drawn.depth.float().cpu())
         return torch.cat(rgb), torch.cat(depth)
 

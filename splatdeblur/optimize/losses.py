@@ -17,6 +17,8 @@ class Loss:
 
     Attributes:
         dssim: share of (1 - SSIM) against L1.
+        noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
+            size in training) is above this are charged by how probable it makes them, and `dssim` does not count.
         opacity: weight of the mean opacity; keeps the scene free of fog.
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
@@ -28,6 +30,7 @@ class Loss:
     """
 
     dssim: float = 0.5
+    noise_from: float = 0.02
     opacity: float = 0.0
     scale: float = 0.0
     temporal: float = 0.0

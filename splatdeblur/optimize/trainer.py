@@ -19,6 +19,7 @@ from ..scene import Gaussians
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
 from .losses import Loss, photometric, scene_prior, temporal
+from .noise import NoiseLevel
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .visits import VisitAdam
@@ -113,6 +114,7 @@ class Trainer:
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
             noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
+        self.noise = [NoiseLevel.of(level, config.loss.noise_from) for level in photos.pictures]
         self.optimizers = self._make_optimizers()
         self.density = DensityControl(
             config.density,
@@ -222,7 +224,10 @@ class Trainer:
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes, window=window)
-        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
+        if (noise := self.noise[level]) is None:
+            error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
+        else:
+            error = noise.loss(predicted.srgb, photo, frame, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(

@@ -27,7 +27,9 @@ def make(readout: float, length_px: float, **settings) -> Exposure:
         CAMERA.viewmats, CAMERA.viewmats.new_tensor([3.0]), motion=Bezier(order=3), tone=Tone(False, False),
         shutter=Shutter(readout=readout, **settings), generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    curve = torch.tensor([[-1, 0.2, 0, 0, 0, -0.3], [-0.5, 0.6, 0, 0, 0, 0], [0.5, 0.1, 0, 0, 0.3, 0], [1, 0, 0, 0, 0, 0.3]])
+    curve = torch.tensor(
+        [[-1, 0.2, 0, 0, 0, -0.3], [-0.5, 0.6, 0, 0, 0, 0], [0.5, 0.1, 0, 0, 0.3, 0], [1, 0, 0, 0, 0, 0.3]]
+    )
     with torch.no_grad():
         exposure.motion.control_points[0].copy_(curve * 0.01)
         focal = CAMERA.Ks[0, 0, 0].item()
@@ -94,7 +96,6 @@ def test_a_rolling_shutter_equals_a_truth_drawn_row_by_row(readout, length_px):
     usual, many = (psnr(photo_of(exposure, n)[None], truth[None]).item() for n in (count, 64))
     exposure.shutter.shutter = Shutter()  # global, over the same path
     globally = psnr(photo_of(exposure, 64)[None], truth[None]).item()
-    print(readout, length_px, count, usual, many, globally)
     assert many > 45
     assert usual > 36 and usual > globally + 8
 
