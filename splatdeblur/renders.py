@@ -119,7 +119,10 @@ def render(
             f"or a folder as --out instead of {out}"
         )
     folder = out.with_name(f".{out.name}.frames") if is_video else out
-    files = FrameFiles(settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0)
+    files = FrameFiles(
+        settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0,
+        known_light=0.0 if subject.exposure is None else subject.exposure.tone.recoverable(),
+    )  # fmt: skip
 
     def draw(index: int) -> Picture:
         camera = views.at(index)

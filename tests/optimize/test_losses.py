@@ -47,6 +47,18 @@ def test_white_says_at_least_white():
     assert photometric(grey * 3, grey, 0.0) == 1.0
 
 
+def test_beyond_white_a_prediction_is_compared_as_the_camera_would_clip_it():
+    predicted, photo = pictures(40, 50)
+    is_lamp = torch.zeros(40, 50, dtype=torch.bool)
+    is_lamp[10:20, 15:30] = True
+    photo = torch.where(is_lamp[..., None], 1.0, photo.clamp(max=0.98))
+    predicted = torch.where(is_lamp[..., None], 1.0 + predicted, predicted).requires_grad_()
+    loss = photometric(predicted, photo, 0.5)
+    assert loss == photometric(predicted.detach().clamp(max=1), photo, 0.5)  # in SSIM's windows around the lamp, too
+    loss.backward()
+    assert (predicted.grad[is_lamp] == 0).all() and (predicted.grad[~is_lamp] != 0).any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pixels_that_do_not_count_get_no_gradient_and_have_no_say(dtype):
     predicted, photo = pictures(40, 50, dtype)
