@@ -226,6 +226,8 @@ def _tell_result(result: Result) -> None:
     for name, reason in pipeline.load_reconstruction(result.run).missing.items():
         console.print(f"no pose for {name}: {reason}")
     console.print(f"{len(result.scene)} Gaussians from {len(result.names)} photos: {result.run.checkpoint}")
+    if told := result.readout():
+        console.print(told)
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 

@@ -17,6 +17,7 @@ from .run import Run
 from .scene import Gaussians
 
 PATH_SAMPLES = 33  # instants at which blur paths are compared
+READABLE_PX = 1.0  # photos that smear less hardly tell in which order their rows were read
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,17 @@ class Result:
         focal_px = self.cameras.Ks[:, 0, 0].mean().item()
         blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)
+
+    def readout(self) -> str | None:
+        """A sentence on the read-out that was learned, and whether it can be believed; None for one that was given."""
+        shutter, photos = self.exposure.shutter, self.photos()
+        if not shutter.shutter.learns_readout or photos.blur_px is None:
+            return None
+        told = f"rolling shutter: reading takes {shutter.readout.item():.2f} of the exposure time"
+        moving = photos.blur_px.median().item()
+        if moving < READABLE_PX:
+            return f"{told}, but half of the photos smear by less than {moving:.1f} px: too little to tell"
+        return f"{told} (half of the photos smear by more than {moving:.1f} px)"
 
     def show(self) -> Path | None:
         """Draws blurred photos beside sharp renders."""

@@ -472,12 +472,12 @@ def _extent(points: Array, poses: Array, K: Array) -> float:
     return float(gaps.max((0, 1)).mean())
 
 
-def _poses(count: int, rng: np.random.Generator, target: Array, *, phase: float) -> Array:
+def _poses(count: int, rng: np.random.Generator, target: Array, *, phase: float, arc_deg: float = 200) -> Array:
     """Hand-held camera poses on a wide arc around the target, at changing heights and distances."""
     poses = []
     for k in range(count):
         part = (k + phase) / count
-        angle = (part - 0.5) * np.deg2rad(200) + rng.uniform(-0.06, 0.06)
+        angle = (part - 0.5) * np.deg2rad(arc_deg) + rng.uniform(-0.06, 0.06)
         distance, height = 1.65 + 0.15 * np.sin(7 * part + 1), 1.0 + 0.35 * np.sin(11 * part)
         eye = np.array([distance * np.sin(angle), -distance * np.cos(angle), height])
         tilt = _rigid(np.zeros(3), np.array([0, 0, rng.normal() * 0.04]))
@@ -501,6 +501,7 @@ def make_capture(
     fov_deg: float = 60.0,
     points: int = 1500,
     readout: float = 0.0,
+    arc_deg: float = 200.0,
 ) -> SyntheticCapture:
     """Photographs the scene with a shaking hand.
 
@@ -515,14 +516,15 @@ def make_capture(
         wobble: 0 makes every path straight and even; 1 bends it strongly.
         samples: rays per pixel and sub-frame.
         readout: from the first row's exposure to the last row's, in exposures; `blur_px` is one row's.
+        arc_deg: of the way around the target on which cameras stand.
     """
     rng = np.random.default_rng([scene.seed, seed])
     width, height = size
     focal = width / 2 / np.tan(np.deg2rad(fov_deg) / 2)
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     times = (np.arange(subframes) + 0.5) / subframes
-    middles = _poses(photos, rng, scene.target, phase=0.5)
-    held_out = _poses(tests, rng, scene.target, phase=0.3)
+    middles = _poses(photos, rng, scene.target, phase=0.5, arc_deg=arc_deg)
+    held_out = _poses(tests, rng, scene.target, phase=0.3, arc_deg=arc_deg)
     targets = np.resize(np.asarray(blur_px, float), photos)
     gains = 2 ** rng.uniform(-gain_stops, gain_stops, photos)
     blurred, sharp, depths, paths, extents, seen, seen_colors = [], [], [], [], [], [], []
