@@ -144,9 +144,10 @@ def reconstruct(
 
 
 def evaluate(
-    run: RunFolder, *, reference: Annotated[Path, tyro.conf.arg(help="folder with the truth")], device: Device = "auto"
-):
-    """Scores of a run against the truth, where there is one."""
+    run: RunFolder, *, device: Device = "auto",
+    reference: Annotated[Path | None, tyro.conf.arg(help="folder with the truth, if there is one")] = None,
+):  # fmt: skip
+    """Scores of a run against the truth, and against photos that were kept for testing."""
     with _bar() as (show, _):
         scores = pipeline.evaluate(Run(run), reference, device, lambda message, fraction: show(fraction, message))
     novel = scores.novel_view
@@ -155,6 +156,14 @@ def evaluate(
             f"held-out views: PSNR {novel.aligned.psnr.mean:.2f} dB, SSIM {novel.aligned.ssim.mean:.3f} "
             f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB; "
             f"each in its own brightness: {novel.exposed.psnr.mean:.2f} dB)"
+        )
+    if scores.held_out and scores.held_out.scores.psnr.per_image:
+        psnr, ssim = scores.held_out.scores.psnr, scores.held_out.scores.ssim
+        for name, value in psnr.per_image.items():
+            console.print(f"{name}: {value:.2f} dB; the photo looks blurred by {scores.held_out.blur_px[name]:.1f} px")
+        console.print(
+            f"photos kept for testing: PSNR {psnr.mean:.2f} dB, SSIM {ssim.mean:.3f} (each pose refined, brightness "
+            "fitted; blurred photos score low against a sharp render)"
         )
     for part, reason in scores.missing.items():
         console.print(f"no {part}: {reason}")
@@ -195,19 +204,19 @@ def export(
 
 
 def view(
-    run: RunFolder, *, device: Device = "auto",
+    run: RunOrScene, *, device: Device = "auto",
     host: Annotated[str, tyro.conf.arg(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     port: Annotated[int, tyro.conf.arg(help="0: any that is free")] = 8080,
-    exact: Annotated[bool, tyro.conf.arg(help="begin with our own renders: for browsers without a GPU")] = False,
+    exact: Annotated[bool, tyro.conf.arg(help="our own renders, however fast the browser is")] = False,
     page: Annotated[Path | None, tyro.conf.arg(help="write this HTML file, to share, instead of serving")] = None,
 ):  # fmt: skip
-    """A run in the browser, during training and after."""
+    """A run in the browser, during training and after; or a scene file."""
     if page is not None:
-        showing.write_page(Run(run), page, device)
+        showing.write_page(run, page, device)
         console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB): one colour for each Gaussian, as seen from where")
         console.print("it opens; opened as a file it is drawn in the order that is right from there")
         return
-    viewer = showing.open_viewer(Run(run), device, host, port, is_exact=exact)
+    viewer = showing.open_viewer(run, device, host, port, is_exact=exact)
     console.print(showing.invitation(viewer.host, viewer.port))
     signal.signal(signal.SIGTERM, lambda number, frame: viewer.stop())
     try:

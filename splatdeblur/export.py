@@ -19,7 +19,7 @@ from .poses.exports import (
 )
 from .poses.reconstruction import Reconstruction, load_reconstruction
 from .render.bake import baked
-from .renders import RenderSettings, Subject, fingerprint, load_subject
+from .renders import RenderSettings, Subject, identity, load_subject
 from .result import load_result
 from .run import Run
 from .scene import SCENE_FORMATS, Gaussians, save_scene
@@ -66,7 +66,7 @@ def export(run: Run, format: str, out: Path, downscale: float, device: str, on_p
     write_cameras, beside = CAMERA_FORMATS[format]
     write_frames(
         subject.names, lambda index: subject.sharp(subject.cameras.at(index)), out, FrameFiles(folder="images"),
-        made_from=fingerprint(subject, subject.cameras, settings), on_progress=on_progress,
+        made_from=identity(subject, subject.cameras, settings), on_progress=on_progress,
         beside=beside,
     )  # fmt: skip
     write_cameras(refined(run, subject), out)

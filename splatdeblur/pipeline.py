@@ -230,7 +230,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     logger.warning("settings, photos or poses have changed: starting anew, and keeping the old scene as %s", kept)
 
 
-def evaluate(run: Run, reference: Path, device: str, on_progress: Callable[[str, float], None]) -> Scores:
-    """Scores against a reference folder: `scores.json` and `evaluation/`."""
+def evaluate(run: Run, reference: Path | None, device: str, on_progress: Callable[[str, float], None]) -> Scores:
+    """Scores against a reference folder, or photos kept for testing: `scores.json` and `evaluation/`."""
     result = load_result(run, device)
     return result.evaluate(reference, result.config.evaluate.refine_steps, on_progress)

@@ -14,7 +14,7 @@ from PIL import Image
 from .capture.pixels import reduced_size
 from .capture.video import VIDEO_SUFFIXES
 from .errors import ConfigError
-from .exposure import Exposure, Window
+from .exposure import Exposure
 from .geometry import Cameras
 from .optimize.initial import focus_point
 from .poses.imports import load_cameras
@@ -90,8 +90,7 @@ class Subject:
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        window = Window.whole(camera.width, camera.height)
-        photo = exposure(render, frame, count, shutter, window=window)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
         return Picture(photo.srgb, photo.render.depth[0])
 
 
@@ -129,7 +128,7 @@ def render(
         return subject.blurred(camera, index, settings.shutter) if settings.shutter else subject.sharp(camera)
 
     drawn = write_frames(
-        names, draw, folder, files, made_from=fingerprint(subject, views, settings), on_progress=on_progress
+        names, draw, folder, files, made_from=identity(subject, views, settings), on_progress=on_progress
     )
     if is_video:
         on_progress(1.0, f"writing {out.name}")
@@ -209,7 +208,7 @@ def farthest(scene: Gaussians, views: Cameras) -> float:
     return 1.05 * torch.stack(depths[1:] or depths).max().item()
 
 
-def fingerprint(subject: Subject, views: Cameras, settings: RenderSettings) -> str:
+def identity(subject: Subject, views: Cameras, settings: RenderSettings) -> str:
     """Stands for all that decides what the pictures look like."""
     chosen = {key: value for key, value in asdict(settings).items() if key in ("format", "has_depth", "shutter")}
     tensors = [*subject.scene.params.values(), views.viewmats, views.Ks]

@@ -1,20 +1,25 @@
 """A finished training, read back from its run folder, and what can be made from it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from .capture.choices import Choices
 from .config import Config, config_from_plain
-from .errors import FormatError
+from .errors import ConfigError, FormatError
 from .evaluate import Scores, TrainedPhotos, evaluate, show_side_by_side
 from .exposure import Exposure
 from .geometry import Cameras
 from .optimize import checkpoint as checkpoints
+from .poses.reconstruction import load_reconstruction
 from .render import Rasterizer, RenderOptions, best_available
 from .run import Run
 from .scene import Gaussians
+
+logger = logging.getLogger(__name__)
 
 PATH_SAMPLES = 33  # instants at which blur paths are compared
 READABLE_PX = 1.0  # photos that smear less hardly tell in which order their rows were read
@@ -69,11 +74,35 @@ class Result:
             downscale=self.config.downscale,
         )  # fmt: skip
 
-    def evaluate(self, reference: Path, refine_steps: int, on_progress: Callable[[str, float], None]) -> Scores:
-        """Scores against a reference folder, written to the run."""
+    def held_out(self) -> tuple[tuple[str, ...], Cameras] | None:
+        """Names of the photos kept for testing and their cameras as found, at training size; None if there are none."""
+        reconstruction = load_reconstruction(self.run)
+        tests = Choices.load(self.run.choices).test
+        seen = sorted(tests.intersection(self.names))
+        if seen:
+            logger.warning("not scored, as the scene has seen them: %s; train again first", ", ".join(seen))
+        rows = [i for i, name in enumerate(reconstruction.names) if name in tests and name not in seen]
+        if not rows:
+            return None
+        cameras = reconstruction.cameras.at(rows).scaled(1 / self.config.downscale)
+        return tuple(reconstruction.names[i] for i in rows), cameras
+
+    def evaluate(self, reference: Path | None, refine_steps: int, on_progress: Callable[[str, float], None]) -> Scores:
+        """Scores against a reference folder, if there is one, and against photos kept for testing; written to the run.
+
+        Raises:
+            ConfigError: there is neither.
+        """
+        held_out = self.held_out()
+        if reference is None and held_out is None:
+            raise ConfigError(
+                f"nothing to score {self.run.folder} against: give --reference with the truth, or keep photos for "
+                "testing (in the viewer, or as `test` in photos.json) and train without them"
+            )
         return evaluate(
             self.run, reference, scene=self.scene, rasterizer=self.rasterizer, photos=self.photos(),
-            options=self.options, downscale=self.config.downscale, refine_steps=refine_steps, on_progress=on_progress,
+            options=self.options, downscale=self.config.downscale, held_out=held_out, refine_steps=refine_steps,
+            on_progress=on_progress,
         )  # fmt: skip
 
 

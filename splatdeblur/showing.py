@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .capture.pixels import read_photo, reduced_size
+from .capture.pixels import read_photo
 from .config import Config
 from .errors import BackendError, FormatError
 from .exposure import Exposure, Shutter, Static, Tone
@@ -19,43 +19,68 @@ from .poses.reconstruction import load_reconstruction, photo_path
 from .render import RenderOptions, best_available
 from .result import load_result
 from .run import Run
+from .scene import Gaussians, is_scene_file, load_scene
 from .view import Stage
 from .view.origin import is_loopback
+from .view.paths import around_scene
 
+EYES = 12  # views around a scene without photos, to begin from the first
 SPARSE_SCENE = 500  # Gaussians at random where there are no sparse points
 
 
-def files_shown(run: Run) -> tuple[Path, ...]:
+def files_shown(source: Path) -> tuple[Path, ...]:
     """The files from which `stage` is made; when one changes, there is something new to show."""
-    return run.checkpoint, run.poses / "poses.json"
+    return (source,) if _is_scene(source) else (Run(source).checkpoint, Run(source).poses / "poses.json")
 
 
-def stage(run: Run, device: str = "auto") -> Stage:
-    """The scene as trained so far; the sparse points before training has saved anything.
+def _is_scene(source: Path) -> bool:
+    return is_scene_file(source) and not source.is_dir()
+
+
+def stage(source: Path, device: str = "auto") -> Stage:
+    """A run's scene as trained so far; its sparse points before training has saved anything. Or a scene file.
 
     Raises:
-        FormatError: the folder is no run, has no poses yet, or a file is damaged or of another version.
+        FormatError: it is no run and no scene, has no poses yet, or a file is damaged or of another version.
         PoseError: its poses are damaged.
     """
+    if _is_scene(source):
+        return _without_photos(load_scene(source), device)
+    run = Run(source)
     if not run.folder.is_dir():
-        raise FormatError(f"there is no folder {run.folder}; give the folder that `splatdeblur reconstruct` wrote")
+        raise FormatError(
+            f"there is no folder {run.folder}; give the folder that `splatdeblur reconstruct` wrote, or a scene file"
+        )
     reconstruction = load_reconstruction(run)
     if run.checkpoint.exists():
         return _trained(run, device, reconstruction)
     return _untrained(run, device, reconstruction)
 
 
-def _as_read(reconstruction: Reconstruction, downscale: float) -> Cameras:
-    """The cameras of the photos as `read_photo` reduces them."""
-    full = reconstruction.cameras.to(dtype=torch.float32)
-    return full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
+def _without_photos(scene: Gaussians, device: str) -> Stage:
+    rasterizer = best_available(device)
+    views = around_scene(scene, EYES).to("cpu")
+    return Stage(
+        names=(), cameras=views, scene=scene.to(rasterizer.device).detached(),
+        exposure=_still(views).to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
+        target=focus_point(views), read_photo=lambda name: read_photo(Path(name)), step=0,
+        other_names=(), other_cameras=views,
+    )  # fmt: skip
+
+
+def _still(cameras: Cameras) -> Exposure:
+    """Photos taken without any motion, in one light."""
+    return Exposure(
+        cameras.viewmats, torch.ones(len(cameras)), motion=Static(), shutter=Shutter(), tone=Tone(False, False),
+        generator=torch.Generator(),
+    )  # fmt: skip
 
 
 def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
     unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
-    lenses = _as_read(reconstruction, result.config.downscale)
+    lenses = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / result.config.downscale)
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),
         rasterizer=result.rasterizer, options=result.options, target=focus_point(photos),
@@ -68,12 +93,8 @@ def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
 def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     rasterizer = best_available(device)
     downscale = downscale_of(run, Config())
-    cameras = _as_read(reconstruction, downscale)
+    cameras = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / downscale)
     generator = torch.Generator().manual_seed(0)
-    exposure = Exposure(
-        cameras.viewmats, torch.ones(len(cameras)), motion=Static(), shutter=Shutter(), tone=Tone(False, False),
-        generator=generator,
-    )  # fmt: skip
     points = reconstruction.points.float()
     count = len(points) if len(points) > 1 else SPARSE_SCENE
     scene = initial_scene(
@@ -81,37 +102,38 @@ def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     )
     return Stage(
         names=reconstruction.names, cameras=cameras, scene=scene.to(rasterizer.device).detached(),
-        exposure=exposure.to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
+        exposure=_still(cameras).to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
         target=focus_point(cameras), read_photo=lambda name: read_photo(photo_path(run, name), downscale), step=0,
         other_names=(), other_cameras=cameras.at([]),
     )  # fmt: skip
 
 
-def open_viewer(run: Run, device: str, host: str, port: int, *, is_exact: bool = False) -> "Viewer":
-    """A viewer that is being served; `is_exact` begins with our own renders instead of the browser's.
+def open_viewer(source: Path, device: str, host: str, port: int, *, is_exact: bool = False) -> "Viewer":
+    """A viewer that is being served; `is_exact` stays with our own renders, however fast a browser draws splats.
 
     Raises:
-        SplatDeblurError: the run cannot be shown, the port is taken, or the extra `view` is not installed.
+        SplatDeblurError: run or scene cannot be shown, the port is taken, or the extra `view` is not installed.
     """
     with _needing_the_extra():
-        from .view.panel import EXACT, SPLATS
+        from .view.panel import EXACT
         from .view.viewer import Snapshots, Viewer
-    snapshots = Snapshots(lambda: stage(run, device), files_shown(run))
-    return Viewer(run, snapshots, host=host, port=port, drawn_as=EXACT if is_exact else SPLATS)
+    snapshots = Snapshots(lambda: stage(source, device), files_shown(source))
+    return Viewer(Run(source), snapshots, host=host, port=port, drawn_as=EXACT if is_exact else None)
 
 
-def write_page(run: Run, path: Path, device: str = "auto") -> None:
-    """The scene as one HTML file.
+def write_page(source: Path, path: Path, device: str = "auto") -> None:
+    """The scene of a run, or in a file, as one HTML file.
 
     Raises:
         SplatDeblurError: nothing has been trained, the device cannot be had, or the extra `view` is not installed.
     """
-    run.require(run.checkpoint, "train")
+    if not _is_scene(source):
+        Run(source).require(Run(source).checkpoint, "train")
     if path.suffix.lower() not in (".html", ".htm"):
         raise FormatError(f"--page {path}: give a name that ends in .html")
     with _needing_the_extra():
         from .view import page
-    page.write_page(stage(run, device), path)
+    page.write_page(stage(source, device), path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from plyfile import PlyData, PlyElement
 from splatdeblur import pipeline, renders, showing
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import Config, plain
-from splatdeblur.errors import ConfigError, FormatError
+from splatdeblur.errors import ConfigError
 from splatdeblur.optimize import checkpoint
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
@@ -97,7 +97,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
     if is_trained:
         Choices().with_use("000.png", Use.LEFT_OUT).with_use("001.png", Use.LEFT_OUT).save(run.choices)
         checkpoint.save(pipeline.make_trainer(run, config), run.checkpoint, plain(config))
-    stage = showing.stage(run, "cpu")
+    stage = showing.stage(run.folder, "cpu")
     full = pipeline.load_reconstruction(run).cameras
     factor = 2 if is_trained else 1
     assert len(stage.other_names) == (2 if is_trained else 0) and len(stage.all_names) == 8
@@ -128,6 +128,38 @@ def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path
     assert "starting anew" in caplog.text
 
 
-def test_scores_need_one_size_and_say_so(result, capture):
-    with pytest.raises(FormatError, match="2 sizes; scores"):
-        pipeline.evaluate(result.run, capture, "cpu", silent)
+def test_photos_of_two_sizes_are_scored_each_at_its_own(result, capture):
+    """A render stands in for each sharp photo, so that scores are perfect; but for what the mask hides."""
+    sharp = capture / "sharp"
+    before = sharp.rename(capture / "sharp-of-before") if sharp.exists() else None
+    renders.render(result.run.folder, sharp, RenderSettings(), "cpu", silent)
+    spoilt = np.array(Image.open(sharp / "001.png"))
+    spoilt[20:40, 30:60] = 255
+    Image.fromarray(spoilt).save(sharp / "001.png")
+    scores = pipeline.evaluate(result.run, capture, "cpu", silent)
+    shutil.rmtree(sharp)
+    if before is not None:
+        before.rename(sharp)
+    inputs = scores.deblurred_inputs
+    assert inputs.masked == ["001.png"]
+    assert min(inputs.unaligned.psnr.per_image.values()) > 50 and inputs.unaligned.ssim.mean > 0.999
+    assert inputs.photos.psnr.per_image.keys() == set(result.names)
+    assert scores.paths.error_px.keys() == set(result.names) and scores.novel_view is not None
+    drawn = result.run.evaluation / "deblurred_inputs"
+    assert [Image.open(drawn / name).size for name in result.names] == sizes_of()
+
+
+def test_photos_kept_for_testing_are_scored_without_a_reference(result, tmp_path):
+    shutil.copytree(result.run.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    with pytest.raises(ConfigError, match="give --reference with the truth, or keep photos for testing"):
+        pipeline.evaluate(run, None, "cpu", silent)
+    Choices().with_use("000.png", Use.TEST).with_use("001.png", Use.TEST).save(run.choices)
+    with pytest.raises(ConfigError, match="nothing to score"):  # the scene has seen both
+        pipeline.evaluate(run, None, "cpu", silent)
+    checkpoint.save(pipeline.make_trainer(run, result.config), run.checkpoint, plain(result.config))
+    scores = pipeline.evaluate(run, None, "cpu", silent)
+    assert set(scores.held_out.scores.psnr.per_image) == set(scores.held_out.blur_px) == {"000.png", "001.png"}
+    assert scores.held_out.masked == ["001.png"]
+    assert Image.open(run.evaluation / "held_out" / "000.png").size == UPRIGHT
+    assert json.loads(run.scores.read_text())["trajectory"] is None

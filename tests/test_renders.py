@@ -63,7 +63,7 @@ def test_a_shutter_as_learned_gives_the_photos_that_training_predicts(run, tmp_p
             )
 
         with torch.no_grad():
-            assert psnr(seen[index], result.exposure(draw, index, count).srgb.clamp(0, 1)) > 38
+            assert psnr(seen[index], result.exposure(draw, index, count, camera=camera).srgb.clamp(0, 1)) > 38
 
 
 def test_the_longer_the_shutter_the_more_blur(run, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from splatdeblur.cli import view
 from splatdeblur.errors import BackendError, FormatError
-from splatdeblur.run import Run
+from splatdeblur.result import load_result
+from splatdeblur.scene import save_scene
 from splatdeblur.showing import write_page
 
 
@@ -28,6 +29,13 @@ def test_a_page_is_made_on_the_device_asked_for(trained, tmp_path):
 
 def test_a_page_needs_a_scene_and_a_name(trained, tmp_path):
     with pytest.raises(FormatError, match="run `splatdeblur train` on it first"):
-        write_page(Run(tmp_path), tmp_path / "scene.html")
+        write_page(tmp_path, tmp_path / "scene.html")
     with pytest.raises(FormatError, match=r"ends in \.html"):
-        write_page(trained, tmp_path / "scene.ply")
+        write_page(trained.folder, tmp_path / "scene.ply")
+
+
+def test_a_page_is_made_of_a_scene_file_too(trained, tmp_path):
+    pytest.importorskip("viser", reason="the extra `view` is not installed")
+    save_scene(load_result(trained, "cpu").scene, tmp_path / "scene.spz", "spz")
+    write_page(tmp_path / "scene.spz", tmp_path / "scene.html", "cpu")
+    assert (tmp_path / "scene.html").stat().st_size > 100_000

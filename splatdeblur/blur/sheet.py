@@ -20,14 +20,14 @@ KEPT, DROPPED, WORST, PAPER, INK = "#2e8b57", "#b0b0b0", "#d2691e", "#ffffff", "
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Glimpse:
     """What the page needs of a frame: all of it small, and its middle pixel by pixel, where blur can be seen."""
 
     thumbnail: Image.Image
     detail: Image.Image
 
     @classmethod
-    def at(cls, frame: Image.Image) -> "Look":
+    def at(cls, frame: Image.Image) -> "Glimpse":
         """Both from a whole frame."""
         thumbnail = frame.copy()
         thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
@@ -36,11 +36,11 @@ class Look:
                                           min(top + DETAIL_PX, frame.height))))  # fmt: skip
 
 
-def contact_sheet(looks: Sequence[Look], times_s: Sequence[float], choice: FrameChoice) -> Image.Image:
+def contact_sheet(glimpses: Sequence[Glimpse], times_s: Sequence[float], choice: FrameChoice) -> Image.Image:
     """One cell a stretch: the kept frame, its middle above that of the blurriest, the blur of all, and the reason.
 
     Args:
-        looks: of all frames, kept or not.
+        glimpses: of all frames, kept or not.
     """
     rows = -(-len(choice.kept) // COLUMNS)
     title_px = 2 * TEXT_PX
@@ -52,11 +52,11 @@ def contact_sheet(looks: Sequence[Look], times_s: Sequence[float], choice: Frame
         y = title_px + number // COLUMNS * CELL_PX[1]
         members = choice.members(frame)
         worst = int(members[np.argmax(np.nan_to_num(choice.strengths_px[members], nan=-1))])
-        _framed(page, looks[frame].thumbnail, (x, y), KEPT)
+        _framed(page, glimpses[frame].thumbnail, (x, y), KEPT)
         right = x + THUMBNAIL_PX + MARGIN_PX // 2
-        _framed(page, looks[frame].detail, (right, y), KEPT)
+        _framed(page, glimpses[frame].detail, (right, y), KEPT)
         if worst != frame:
-            _framed(page, looks[worst].detail, (right, y + DETAIL_PX + 8), WORST)
+            _framed(page, glimpses[worst].detail, (right, y + DETAIL_PX + 8), WORST)
         _bars(draw, (x, y + THUMBNAIL_PX + MARGIN_PX), choice, frame)
         where = (x, y + THUMBNAIL_PX + BARS_PX + MARGIN_PX + 2)
         draw.text(where, f"frame {frame}, {times_s[frame]:.2f} s\n{choice.reason(frame)}", fill=INK, font=_font(11))

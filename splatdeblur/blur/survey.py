@@ -7,19 +7,19 @@ from PIL import Image
 from .assess import assess_blur
 from .choose import FrameChoice, choose_frames
 from .movement import WIDTH_PX, movement
-from .sheet import Look, contact_sheet
+from .sheet import Glimpse, contact_sheet
 
 STRIDE_PX = 96  # coarser than for photos: a video has many frames, and they are only compared
 
 
 class FrameSurvey:
-    """Times, blur, movement and a look of frames in order of time; the frames themselves are let go."""
+    """Times, blur, movement and a glimpse of frames in order of time; the frames themselves are let go."""
 
     def __init__(self) -> None:
         self.times_s: list[float] = []
         self.strengths_px: list[float] = []
         self.moves: list[float] = []
-        self.looks: list[Look] = []
+        self.glimpses: list[Glimpse] = []
         self._before: torch.Tensor | None = None
 
     def add(self, time_s: float, frame: Image.Image) -> None:
@@ -31,7 +31,7 @@ class FrameSurvey:
         small = torch.from_numpy(np.array(frame.convert("L").resize((WIDTH_PX, height)), dtype=np.float32) / 255)
         self.moves.append(float("nan") if self._before is None else movement(self._before, small))
         self._before = small
-        self.looks.append(Look.at(frame))
+        self.glimpses.append(Glimpse.at(frame))
 
     def choose(self, max_frames: int) -> FrameChoice:
         """The frames to keep, by `choose_frames`."""
@@ -40,4 +40,4 @@ class FrameSurvey:
 
     def contact_sheet(self, choice: FrameChoice) -> Image.Image:
         """A page that shows what was kept and why."""
-        return contact_sheet(self.looks, self.times_s, choice)
+        return contact_sheet(self.glimpses, self.times_s, choice)

@@ -7,6 +7,8 @@ from pathlib import Path
 from ..errors import CaptureError
 from ..run import atomic_write
 
+MIN_PHOTOS = 3  # that poses and a scene can be found from
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -46,7 +46,7 @@ class Choices:
         return Choices(left_out, test)
 
     def plan(self, seen: Collection[str], unseen: Collection[str]) -> str:
-        """What the next training will do about these choices, in a sentence; empty if nothing changes.
+        """What the next training will do about these choices, or evaluation with them, in a sentence; empty if nothing.
 
         Args:
             seen, unseen: names of the photos that the scene so far was trained on, and of the others.
@@ -57,7 +57,10 @@ class Choices:
             return f"The next `train` starts anew: this scene, which is kept, has seen {', '.join(tests)}."
         if back:
             return f"The next `train` starts anew with {', '.join(back)}; this scene is kept."
-        return f"The next `train` goes on without {', '.join(left_out)}." if left_out else ""
+        if left_out:
+            return f"The next `train` goes on without {', '.join(left_out)}."
+        kept = sorted(self.test.intersection(unseen))
+        return f"`splatdeblur evaluate` compares this scene with {', '.join(kept)}." if kept else ""
 
     def save(self, path: Path) -> None:
         """Writes `photos.json`, whole or not at all."""

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image, ImageCms
+
+from ..geometry import linear_from_srgb, srgb_from_linear
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]
@@ -44,7 +47,7 @@ class ColorSpace:
 
 
 def srgb_curve(signal: Array) -> Array:
-    return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    return linear_from_srgb(torch.from_numpy(signal)).numpy()
 
 
 def pq_curve(signal: Array) -> Array:
@@ -127,9 +130,8 @@ def as_srgb8(pixels: Array, space: ColorSpace | None) -> Array:
         light = table[flat[part]]
         if space is not None:
             light = light @ space.srgb_from_rgb.T.astype(np.float32)
-        light = np.clip(light, 0, 1)
-        srgb = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-        result[part] = np.round(srgb * 255)
+        srgb = srgb_from_linear(torch.from_numpy(light).clamp(0, 1))
+        result[part] = (srgb * 255).round().numpy()
     return result.reshape(pixels.shape)
 
 

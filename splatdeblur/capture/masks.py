@@ -34,7 +34,7 @@ def find_masks(photos: Iterable[Path], root: Path) -> dict[Path, Path]:
     return found
 
 
-def read_mask(path: Path, size: tuple[int, int], orientation: int = 1) -> Image.Image:
+def decode_mask(path: Path, size: tuple[int, int], orientation: int = 1) -> Image.Image:
     """White where the photo's pixels count, at the size (width, height) of the upright photo in the run.
 
     A reduced pixel counts only if all that it was made from does.

@@ -168,7 +168,7 @@ def _as_rgb8(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_photo(path: Path) -> Image.Image:
+def decode_photo(path: Path) -> Image.Image:
     """The pixels of a photo, upright, 8-bit sRGB; deeper ones and other colour spaces are rounded once, at the end.
 
     Raises:
@@ -177,7 +177,7 @@ def read_photo(path: Path) -> Image.Image:
     return _reading(path, lambda image: _as_srgb(image, path))
 
 
-def reduced_size(width: int, height: int, max_size: int) -> tuple[int, int]:
+def fitted_size(width: int, height: int, max_size: int) -> tuple[int, int]:
     """The size in px with the longer side at most `max_size`, its shape kept as whole pixels allow."""
     factor = min(1.0, max_size / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))
@@ -200,7 +200,7 @@ def store_photo(source: Path, header: PhotoHeader, size: tuple[int, int], folder
     Raises:
         UnreadablePhoto: the pixels cannot be decoded; nothing is written.
     """
-    image = read_photo(source)  # decoded even if the bytes are copied: only so a cut-off file is noticed
+    image = decode_photo(source)  # decoded even if the bytes are copied: only so a cut-off file is noticed
     name = stem + (".jpg" if header.is_jpeg else ".png")
     if header.is_plain and image.size == size:
         shutil.copyfile(source, folder / name)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ..errors import CaptureError
 from ..run import Run
-from .capture import Capture
+from .capture import MIN_PHOTOS, Capture
 from .listing import Listing, list_photos
 from .photos import PHOTO_SUFFIXES, Progress
-from .store import MIN_PHOTOS, PrepareConfig, store_photos, store_video
+from .store import PrepareConfig, store_photos, store_video
 from .video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)

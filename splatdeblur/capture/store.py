@@ -10,23 +10,22 @@ from PIL import Image
 from ..blur import FrameSurvey
 from ..errors import CaptureError
 from ..run import Run
-from .capture import Capture, Frame
+from .capture import MIN_PHOTOS, Capture, Frame
 from .listing import Listing
-from .masks import read_mask
+from .masks import decode_mask
 from .names import shown, unique_stems
 from .photos import (
     PHOTO_SUFFIXES,
     PhotoHeader,
     Progress,
     UnreadablePhoto,
+    fitted_size,
     read_header,
-    reduced_size,
     save_picture,
     store_photo,
 )
 from .video import read_video
 
-MIN_PHOTOS = 3
 MAX_NOTES = 20  # of one kind; more help nobody
 MOST_MOVE = 0.5  # of the picture's width between neighbours that are to be matched
 
@@ -87,7 +86,7 @@ def _mask(
     if photo not in listing.masks:
         return None
     try:
-        keep = read_mask(listing.masks[photo], size, header.exif.orientation)
+        keep = decode_mask(listing.masks[photo], size, header.exif.orientation)
     except UnreadablePhoto as error:
         trouble.append(f"{shown(str(error))}; all of the photo is used")
         return None
@@ -111,7 +110,7 @@ def store_photos(input: Path, listing: Listing, draft: Run, limits: PrepareConfi
     remarks: dict[str, list[str]] = {}
     for done, (path, header) in enumerate(headers.items()):
         report(done / len(headers), f"photo {done + 1} of {len(headers)}")
-        size = reduced_size(header.width, header.height, limits.max_size)
+        size = fitted_size(header.width, header.height, limits.max_size)
         try:
             keep = _mask(listing, path, size, header, mask_trouble)
             name = store_photo(path, header, size, draft.images, stems[path])
@@ -185,7 +184,7 @@ def store_video(input: Path, draft: Run, limits: PrepareConfig, report: Progress
         report(0.7 + 0.3 * fraction, f"frame {len(frames) + 1}")
         image = shot.image
         if not frames:
-            size = reduced_size(*image.size, limits.max_size)
+            size = fitted_size(*image.size, limits.max_size)
         # The video's own compression took more than this JPEG takes.
         name = f"{len(frames):05d}.jpg"
         if image.size != size:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ..capture.photos import Progress
 from .judge import Finding, judge
-from .look import Look, look
+from .measure import Measured, measure
 
-__all__ = ["Finding", "Look", "examine", "judge", "look"]
+__all__ = ["Finding", "Measured", "examine", "judge", "measure"]
 
 
 def examine(input: Path, on_progress: Progress | None = None) -> tuple[Finding, ...]:
@@ -16,4 +16,4 @@ def examine(input: Path, on_progress: Progress | None = None) -> tuple[Finding, 
         CaptureError: it has no photos that can be used.
     """
     order = ("trouble", "doubt", "fine")
-    return tuple(sorted(judge(look(input, on_progress)), key=lambda finding: order.index(finding.level)))
+    return tuple(sorted(judge(measure(input, on_progress)), key=lambda finding: order.index(finding.level)))

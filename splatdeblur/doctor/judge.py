@@ -10,7 +10,7 @@ import numpy as np
 
 from ..blur import BlurKind
 from ..capture import Capture
-from .look import LINK, Look
+from .measure import LINK, Measured
 
 GOOD_COUNT = 20
 STRONG_BLUR = 0.02  # of the photo's width; where most photos smear further, COLMAP's own settings mostly fail
@@ -36,7 +36,7 @@ class Finding:
     advice: str = ""
 
 
-def judge(seen: Look) -> Iterator[Finding]:
+def judge(seen: Measured) -> Iterator[Finding]:
     """What the numbers say."""
     yield from _of_files(seen.capture)
     yield from _of_blur(seen)
@@ -66,7 +66,7 @@ def _of_files(capture: Capture) -> Iterator[Finding]:
         yield Finding("fine", note)
 
 
-def _of_blur(seen: Look) -> Iterator[Finding]:
+def _of_blur(seen: Measured) -> Iterator[Finding]:
     answered = [(kind, strength) for kind, strength in seen.blur if kind != BlurKind.TEXTURELESS]
     if len(answered) < 0.5 * len(seen.blur):
         yield Finding(
@@ -97,7 +97,7 @@ def _of_blur(seen: Look) -> Iterator[Finding]:
         yield from _of_stabilisation(seen, float(np.median([strength for _, strength in strong])))
 
 
-def _of_stabilisation(seen: Look, smear: float) -> Iterator[Finding]:
+def _of_stabilisation(seen: Measured, smear: float) -> Iterator[Finding]:
     """A camera cannot smear further than it moves while the shutter is open, which is one frame's time at most."""
     speeds = [
         move / (after.time_s - before.time_s) * before.interval_s
@@ -115,7 +115,7 @@ def _of_stabilisation(seen: Look, smear: float) -> Iterator[Finding]:
         )
 
 
-def _of_exposure(seen: Look) -> Iterator[Finding]:
+def _of_exposure(seen: Measured) -> Iterator[Finding]:
     frames = seen.capture.frames
     times = [f.exposure_s for f in frames if f.exposure_s]
     usual = float(np.median(times)) if times else 0.0
@@ -159,7 +159,7 @@ def _groups(count: int, links: dict[tuple[int, int], int]) -> list[list[int]]:
     return sorted(found.values(), key=len, reverse=True)
 
 
-def _of_overlap(seen: Look) -> Iterator[Finding]:
+def _of_overlap(seen: Measured) -> Iterator[Finding]:
     frames = seen.capture.frames
     main, *others = _groups(len(frames), seen.links)
     best = [0] * len(frames)

@@ -1,40 +1,43 @@
-"""Each held-out photo's own brightness and white balance: a camera that exposes anew for every photo is no error."""
+"""A photo's own brightness and white balance: a camera that exposes anew for every photo is no error of the scene."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry import linear_from_srgb, srgb_from_linear
 
 DARK, BRIGHT = 0.02, 0.98  # sRGB values between which both pictures must lie to have a say
 MIN_PIXELS = 16
+USUAL_ERROR = 0.1  # of log-light: pixels that are off by more lose their say
 
 
 def fit_gains(
-    pictures: Float[Tensor, "image height width 3"], truths: Float[Tensor, "image height width 3"]
-) -> Float[Tensor, "image 3"]:
-    """The factor on each channel's linear light that brings a picture nearest to its truth in sRGB values; 1 where
+    picture: Float[Tensor, "height width 3"],
+    model: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None = None,
+) -> Float[Tensor, "3"]:
+    """The factor on each channel's linear light that brings a picture nearest to another of the same view; 1 where
     too few pixels are neither black nor white.
 
     Args:
-        pictures, truths: sRGB, the pictures not clipped.
+        picture, model: sRGB, not clipped.
+        keep: the pixels that count; None for all.
     """
-    is_seen = (truths > DARK) & (truths < BRIGHT) & (pictures > DARK)
-    ratio = linear_from_srgb(truths) / linear_from_srgb(pictures.clamp(min=DARK))
-    # d sRGB / d log(light) at the truth: how much a wrong factor shows, in first order.
-    weight = torch.where(is_seen, truths + 0.055, 0.0).square().double()
-    # Reweighted: a mean of logarithms that moving edges and holes do not pull.
-    log_ratio = ratio.log().double()
-    mean = (weight * log_ratio).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-12)
-    for _ in range(10):
-        off = (log_ratio - mean[:, None, None]).abs()
-        near = weight / (1 + (off / 0.1) ** 2)
-        mean = (near * log_ratio).sum((1, 2)) / near.sum((1, 2)).clamp(min=1e-12)
-    return torch.where(is_seen.sum((1, 2)) >= MIN_PIXELS, mean.exp(), 1.0).to(pictures)
+    is_seen = (model > DARK) & (model < BRIGHT) & (picture > DARK)
+    if keep is not None:
+        is_seen = is_seen & keep[..., None]
+    log_ratio = (linear_from_srgb(model) / linear_from_srgb(picture.clamp(min=DARK))).clamp(min=1e-4).log().double()
+    # The slope of the sRGB curve over log-light: how much a wrong factor shows.
+    weight = torch.where(is_seen, model + 0.055, 0.0).square().double()
+    near = weight
+    for _ in range(10):  # reweighted, so that moving edges and holes do not pull the mean
+        mean = (near * log_ratio).sum((0, 1)) / near.sum((0, 1)).clamp(min=1e-12)
+        near = weight / (1 + ((log_ratio - mean) / USUAL_ERROR) ** 2)
+    return torch.where(is_seen.sum((0, 1)) >= MIN_PIXELS, mean.exp(), 1.0).to(picture)
 
 
 def with_gains(
-    pictures: Float[Tensor, "image height width 3"], gains: Float[Tensor, "image 3"]
-) -> Float[Tensor, "image height width 3"]:
-    """sRGB pictures as they would be, had their light been so many times stronger."""
-    return srgb_from_linear(linear_from_srgb(pictures) * gains[:, None, None])
+    picture: Float[Tensor, "height width 3"], gains: Float[Tensor, "3"]
+) -> Float[Tensor, "height width 3"]:
+    """An sRGB picture as it would be, had its light been so many times stronger."""
+    return srgb_from_linear(linear_from_srgb(picture) * gains)

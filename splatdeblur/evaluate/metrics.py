@@ -5,12 +5,13 @@ Renders are clipped to [0, 1] and scored as floats; rounding to 8 bits would onl
 
 import importlib.util
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -46,27 +47,50 @@ class Perceptual(Protocol):
 
 
 def psnr(
-    pictures: Float[Tensor, "image height width 3"], truths: Float[Tensor, "image height width 3"]
+    pictures: Float[Tensor, "image height width 3"],
+    truths: Float[Tensor, "image height width 3"],
+    keep: Bool[Tensor, "image height width"] | None = None,
 ) -> Float[Tensor, "image"]:
-    """Peak signal-to-noise ratio of sRGB pictures in [0, 1], in dB, at most `PSNR_CEILING_DB`."""
-    squared = (pictures.double().clamp(0, 1) - truths.double()).square().mean(dim=(1, 2, 3))
-    return -10 * squared.clamp(min=10 ** (-PSNR_CEILING_DB / 10)).log10()
+    """Peak signal-to-noise ratio of sRGB pictures in [0, 1], in dB, at most `PSNR_CEILING_DB`.
+
+    Args:
+        keep: the pixels that count; None for all.
+    """
+    squared = (pictures.double().clamp(0, 1) - truths.double()).square().mean(dim=-1)
+    return -10 * _mean(squared, keep).clamp(min=10 ** (-PSNR_CEILING_DB / 10)).log10()
+
+
+def _mean(
+    values: Float[Tensor, "image height width"], keep: Bool[Tensor, "image height width"] | None
+) -> Float[Tensor, "image"]:
+    if keep is None:
+        return values.mean(dim=(1, 2))
+    return (values * keep).sum(dim=(1, 2)) / keep.sum(dim=(1, 2))
 
 
 def ssim(
-    pictures: Float[Tensor, "image height width 3"], truths: Float[Tensor, "image height width 3"]
+    pictures: Float[Tensor, "image height width 3"],
+    truths: Float[Tensor, "image height width 3"],
+    keep: Bool[Tensor, "image height width"] | None = None,
 ) -> Float[Tensor, "image"]:
     """Structural similarity of sRGB pictures in [0, 1]: Gaussian window of 11 px, sigma 1.5 px, per channel.
 
+    Args:
+        keep: the pixels that count, None for all; the others are the truth's own on both sides, in windows too.
     Source: Wang et al. 2004, as torchmetrics computes it with its defaults.
     """
-    each = structural_similarity_index_measure(
-        pictures.clamp(0, 1).movedim(-1, 1).contiguous(),
+    _, map_of_ssim = structural_similarity_index_measure(
+        _shown(pictures, truths, keep).clamp(0, 1).movedim(-1, 1).contiguous(),
         truths.movedim(-1, 1).contiguous(),
         data_range=1.0,
         reduction="none",
+        return_full_image=True,
     )
-    return each.reshape(len(pictures))
+    return _mean(map_of_ssim.mean(dim=1), keep)
+
+
+def _shown(pictures: Tensor, truths: Tensor, keep: Tensor | None) -> Tensor:
+    return pictures if keep is None else torch.where(keep[..., None], pictures, truths)
 
 
 def find_lpips() -> tuple[Perceptual | None, str]:
@@ -100,8 +124,9 @@ def _metric(names: tuple[str, ...], values: Float[Tensor, "image"]) -> Metric:
 
 def score(
     names: tuple[str, ...],
-    pictures: Float[Tensor, "image height width 3"],
-    truths: Float[Tensor, "image height width 3"],
+    pictures: Sequence[Float[Tensor, "_ _ 3"]],
+    truths: Sequence[Float[Tensor, "_ _ 3"]],
+    keeps: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
     *,
     perceptual: Perceptual | None = None,
     without_perceptual: str = "not asked for",
@@ -110,17 +135,30 @@ def score(
 
     Args:
         names: of the pictures, one or more.
-        pictures: sRGB renders; clipped to [0, 1] here.
+        pictures: sRGB renders, of any sizes; clipped to [0, 1] here.
         truths: sRGB, in [0, 1].
+        keeps: the pixels of each that count; None for all. Pictures of which none counts are in no score.
         without_perceptual: why `perceptual` is None.
     """
-    is_too_small = min(truths.shape[1:3]) < SSIM_WINDOW_PX
+    marks = keeps or (None,) * len(names)
+    batches = [
+        (name, picture[None], truth[None], None if keep is None else keep[None])
+        for name, picture, truth, keep in zip(names, pictures, truths, marks, strict=True)
+        if keep is None or keep.any()
+    ]
+    if not batches:
+        nothing = Metric(None, {}, "masks leave no pixel")
+        return PictureScores(nothing, nothing, nothing)
+    is_too_small = min(min(truth.shape[1:3]) for _, _, truth, _ in batches) < SSIM_WINDOW_PX
+    named = tuple(name for name, *_ in batches)
+
+    def metric(measure: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Metric:
+        return _metric(named, torch.cat([measure(*rest) for _, *rest in batches]))
+
     return PictureScores(
-        psnr=_metric(names, psnr(pictures, truths)),
-        ssim=Metric(None, {}, f"pictures are smaller than {SSIM_WINDOW_PX} px")
-        if is_too_small
-        else _metric(names, ssim(pictures, truths)),
+        psnr=metric(psnr),
+        ssim=Metric(None, {}, f"pictures are smaller than {SSIM_WINDOW_PX} px") if is_too_small else metric(ssim),
         lpips=Metric(None, {}, without_perceptual)
         if perceptual is None
-        else _metric(names, perceptual(pictures, truths)),
+        else metric(lambda picture, truth, keep: perceptual(_shown(picture, truth, keep), truth)),
     )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..capture.pixels import resize_photo
+from ..capture.pixels import resize_area, resize_photo
 from ..geometry import Cameras, exp
 from ..render import Rasterizer, RenderOptions
 from ..scene import Gaussians
@@ -70,21 +70,23 @@ class _Stage:
         self.scene, self.rasterizer, self.options, self.depths = scene, rasterizer, options, depths
         self.on_step = on_step
 
-    def _losses(self, cameras: Cameras, truths: Tensor, is_smoothed: bool) -> Float[Tensor, "camera"]:
+    def _losses(self, cameras: Cameras, truths: Tensor, weights: Tensor, is_smoothed: bool) -> Float[Tensor, "camera"]:
         rgb = self.rasterizer.render(self.scene, cameras, options=self.options).rgb.clamp(0, 1)
         if is_smoothed:
             rgb = _smoothed(rgb)
-        return (rgb - truths).abs().mean(dim=(1, 2, 3))
+        errors = (rgb - truths).abs().mean(dim=-1)
+        return (errors * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-6)
 
-    def loss(self, cameras: Cameras, truths: Float[Tensor, "camera height width 3"]) -> Float[Tensor, "camera"]:
+    def loss(self, cameras: Cameras, truths: Tensor, weights: Tensor) -> Float[Tensor, "camera"]:
         """How far the renders are from the pictures now."""
         with torch.no_grad():
-            return self._losses(cameras, truths, is_smoothed=False)
+            return self._losses(cameras, truths, weights, is_smoothed=False)
 
     def run(
         self,
         cameras: Cameras,
         truths: Float[Tensor, "camera height width 3"],
+        weights: Float[Tensor, "camera height width"],
         *,
         steps: int,
         step_px: tuple[float, float],
@@ -100,7 +102,7 @@ class _Stage:
         best_viewmats = cameras.viewmats.clone()
         for step in range(steps + 1):
             moved = exp(delta * units) @ cameras.viewmats
-            losses = self._losses(cameras.with_viewmats(moved), truths, is_smoothed)
+            losses = self._losses(cameras.with_viewmats(moved), truths, weights, is_smoothed)
             is_better = losses.detach() < best
             best = torch.where(is_better, losses.detach(), best)
             best_viewmats = torch.where(is_better[:, None, None], moved.detach(), best_viewmats)
@@ -115,8 +117,8 @@ class _Stage:
         return cameras.with_viewmats(best_viewmats), best
 
 
-def _refine_batch(stage: _Stage, cameras: Cameras, truths: Tensor, steps: int) -> Refined:
-    start_loss = stage.loss(cameras, truths)
+def _refine_batch(stage: _Stage, cameras: Cameras, truths: Tensor, weights: Tensor, steps: int) -> Refined:
+    start_loss = stage.loss(cameras, truths, weights)
     start = cameras
     first, last = STEP_PX
     coarse = cameras.scaled(0.5)
@@ -124,11 +126,14 @@ def _refine_batch(stage: _Stage, cameras: Cameras, truths: Tensor, steps: int) -
         coarse_steps = round(steps * COARSE_SHARE)
         steps -= coarse_steps
         small = torch.stack([resize_photo(t, coarse.width, coarse.height) for t in truths])
-        found, _ = stage.run(coarse, _smoothed(small), steps=coarse_steps, step_px=(first, first / 4), is_smoothed=True)
+        counted = resize_area(weights.movedim(0, -1), coarse.width, coarse.height).movedim(-1, 0)
+        found, _ = stage.run(
+            coarse, _smoothed(small), counted, steps=coarse_steps, step_px=(first, first / 4), is_smoothed=True
+        )
         first /= 2
-        is_better = stage.loss(cameras.with_viewmats(found.viewmats), truths) < start_loss
+        is_better = stage.loss(cameras.with_viewmats(found.viewmats), truths, weights) < start_loss
         start = cameras.with_viewmats(torch.where(is_better[:, None, None], found.viewmats, cameras.viewmats))
-    refined, loss = stage.run(start, truths, steps=steps, step_px=(first, last))
+    refined, loss = stage.run(start, truths, weights, steps=steps, step_px=(first, last))
     return Refined(refined, start_loss, loss)
 
 
@@ -141,6 +146,7 @@ def refine_poses(
     depths: Float[Tensor, "camera"],
     options: RenderOptions,
     steps: int,
+    weights: Float[Tensor, "camera height width"] | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Refined:
     """Moves each camera (6 degrees of freedom) to where its render is nearest to its picture, coarse to fine.
@@ -151,9 +157,11 @@ def refine_poses(
         truths: sRGB, of the cameras' size.
         depths: median z-depth of what each camera sees, in world units.
         steps: render calls with gradient, a part of them at half size; 0 moves nothing.
+        weights: how much each pixel counts; None for all alike.
         on_progress: told the share that is done after each step.
     """
     frozen = scene.detached()
+    weights = torch.ones_like(truths[..., 0]) if weights is None else weights
     cut = batches(cameras)
     done = 0
 
@@ -163,7 +171,9 @@ def refine_poses(
         on_progress(done / (steps * len(cut)))
 
     parts = [
-        _refine_batch(_Stage(frozen, rasterizer, options, depths[b], on_step), cameras.at(b), truths[b], steps)
+        _refine_batch(
+            _Stage(frozen, rasterizer, options, depths[b], on_step), cameras.at(b), truths[b], weights[b], steps
+        )
         for b in cut
     ]
     return Refined(

@@ -36,11 +36,29 @@ class DeblurredInputs:
         unaligned: from the poses as trained.
         aligned: the poses refined on the sharp photos; None if not asked for.
         photos: the blurred photos themselves: what doing nothing would score; None where they cannot be read.
+        masked: the photos of which only what their mask leaves is scored.
     """
 
     unaligned: PictureScores
     aligned: PictureScores | None
     photos: PictureScores | None
+    masked: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeldOutPhotos:
+    """Photos kept for testing, against sharp renders from where they were taken.
+
+    Attributes:
+        scores: each pose refined on its photo, brightness and white balance fitted.
+        blur_px: photo -> how blurred it looks, in px at training size: above a pixel or two, no sharp render can
+            score high.
+        masked: the photos of which only what their mask leaves is scored.
+    """
+
+    scores: PictureScores
+    blur_px: dict[str, float]
+    masked: list[str]
 
 
 @dataclass(frozen=True)
@@ -67,19 +85,22 @@ class AlignmentScores:
 class Scores:
     """Everything measured in one evaluation; None where a part could not be, and `missing` says why.
 
+    Without a reference there is `held_out` alone.
+
     Attributes:
         settings: how it was measured.
         seconds: how long it took.
     """
 
-    novel_view: NovelView | None
-    deblurred_inputs: DeblurredInputs | None
-    centers: CenterErrors
-    paths: PathErrors | None
-    alignment: AlignmentScores
-    missing: dict[str, str]
     settings: dict[str, float | int | str | list[int]]
-    seconds: float
+    novel_view: NovelView | None = None
+    deblurred_inputs: DeblurredInputs | None = None
+    centers: CenterErrors | None = None
+    paths: PathErrors | None = None
+    alignment: AlignmentScores | None = None
+    held_out: HeldOutPhotos | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
     pictures: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -88,17 +109,20 @@ class Scores:
         if self.deblurred_inputs:
             inputs = {**asdict(self.deblurred_inputs.unaligned), **asdict(self.deblurred_inputs)}
             del inputs["unaligned"]
-        paths = asdict(self.paths) if self.paths else None
-        return {
-            "novel_view": asdict(self.novel_view) if self.novel_view else None,
-            "deblurred_inputs": inputs,
-            "trajectory": {
+        trajectory = None
+        if self.centers:
+            trajectory = {
                 "ate": self.centers.ate,
                 "path_error_px": self.paths.median_px if self.paths else None,
                 "centers": asdict(self.centers),
-                "paths": paths,
-            },
-            "alignment": asdict(self.alignment),
+                "paths": asdict(self.paths) if self.paths else None,
+            }
+        return {
+            "novel_view": asdict(self.novel_view) if self.novel_view else None,
+            "deblurred_inputs": inputs,
+            "held_out": asdict(self.held_out) if self.held_out else None,
+            "trajectory": trajectory,
+            "alignment": asdict(self.alignment) if self.alignment else None,
             "missing": self.missing,
             "settings": self.settings,
             "pictures": self.pictures,

@@ -1,6 +1,8 @@
 """Camera positions, and the camera's path while the shutter was open, against the true ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import torch
 from jaxtyping import Float
@@ -111,14 +113,11 @@ def _grid(width: int, height: int) -> Float[Tensor, "point 2"]:
     return torch.cartesian_prod(x, y)
 
 
-def _depths_at(
-    depth: Float[Tensor, "photo height width"], pixels: Float[Tensor, "point 2"]
-) -> Float[Tensor, "photo point"]:
+def _depths_at(depth: Float[Tensor, "height width"], pixels: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
     """Rendered depths at the pixels; the photo's median where nothing is drawn."""
     columns, rows = pixels.long().unbind(1)
-    values = depth.double()[:, rows, columns]
-    fallback = torch.stack([d[d > 0].median() if (d > 0).any() else d.new_tensor(1.0) for d in depth.double()])
-    return torch.where(values > 0, values, fallback[:, None])
+    values, drawn = depth.double()[rows, columns], depth[depth > 0].double()
+    return torch.where(values > 0, values, drawn.median() if len(drawn) else values.new_tensor(1.0))
 
 
 def path_errors(
@@ -129,7 +128,7 @@ def path_errors(
     scale: float,
     cameras: Cameras,
     reference: Cameras,
-    depth: Float[Tensor, "photo height width"],
+    depths: Sequence[Float[Tensor, "_ _"]],
 ) -> PathErrors:
     """Compares how points of each photo move along the learned and along the true path, relative to mid-exposure.
 
@@ -140,11 +139,32 @@ def path_errors(
         learned: in the run's world.
         true: in the reference's world; both are sampled at the true path's times, and 0.5 is the middle of both.
         scale: of the similarity run_from_reference: the true path's translations and depths grow by it.
-        cameras, reference: lenses of both, at the size that px are counted in; poses are not used.
-        depth: what the run's scene shows from its mid poses, in run units.
+        cameras, reference: lenses of both, at the sizes that px are counted in; poses are not used.
+        depths: what the run's scene shows from its mid poses, in run units.
     """
+    rows = [
+        _compare(
+            Paths(learned.viewmats[i : i + 1], learned.times), Paths(true.viewmats[i : i + 1], true.times), scale,
+            cameras.at(i), reference.at(i), depth.cpu(),
+        )
+        for i, depth in enumerate(depths)
+    ]  # fmt: skip
+    errors, static, extents, is_reversed = (dict(zip(names, column, strict=True)) for column in zip(*rows, strict=True))
+    return PathErrors(
+        median_px=median_low(errors.values()),
+        static_px=median_low(static.values()),
+        error_px=errors,
+        extent_px=extents,
+        is_reversed=is_reversed,
+    )
+
+
+def _compare(
+    learned: Paths, true: Paths, scale: float, cameras: Cameras, reference: Cameras, depth: Float[Tensor, "_ _"]
+) -> tuple[float, float, float, bool]:
+    """Error, that of a camera that did not move, and length of one photo's path; whether it runs backwards."""
     pixels = _grid(cameras.width, cameras.height)
-    depths = _depths_at(depth.cpu(), pixels)
+    depths = _depths_at(depth, pixels)[None]
     times = true.times.double()
     middle = times.new_tensor([0.5])
 
@@ -155,15 +175,7 @@ def path_errors(
         return _displacements(motions, lens.to("cpu"), pixels, depths)
 
     truth = displaced(true, reference, times, scale)
-    forward = (displaced(learned, cameras, times, 1.0) - truth).norm(dim=-1).mean(dim=(1, 2))
-    backward = (displaced(learned, cameras, 1 - times, 1.0) - truth).norm(dim=-1).mean(dim=(1, 2))
-    errors = torch.minimum(forward, backward)
-    static = truth.norm(dim=-1).mean(dim=(1, 2))
-    extents = (truth[:, :, None] - truth[:, None]).norm(dim=-1).amax(dim=(1, 2)).mean(dim=1)
-    return PathErrors(
-        median_px=errors.median().item(),
-        static_px=static.median().item(),
-        error_px=dict(zip(names, errors.tolist(), strict=True)),
-        extent_px=dict(zip(names, extents.tolist(), strict=True)),
-        is_reversed=dict(zip(names, (backward < forward).tolist(), strict=True)),
-    )
+    forward = (displaced(learned, cameras, times, 1.0) - truth).norm(dim=-1).mean().item()
+    backward = (displaced(learned, cameras, 1 - times, 1.0) - truth).norm(dim=-1).mean().item()
+    extent = (truth[:, :, None] - truth[:, None]).norm(dim=-1).amax(dim=(1, 2)).mean().item()
+    return min(forward, backward), truth.norm(dim=-1).mean().item(), extent, backward < forward

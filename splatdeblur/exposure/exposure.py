@@ -1,14 +1,15 @@
 """An exposure is a function that is handed a renderer and a frame number and returns the photograph."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..geometry import exp, inverse, log
+from ..geometry import Cameras, exp, inverse, linear_from_srgb, log
 from ..render import Burst, Render
+from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
 from .tone import Tone, ToneCurve
@@ -25,14 +26,16 @@ class Photo:
     Attributes:
         srgb: display values, not clipped.
         render: what it was made from.
+        blur: what the lens did.
     """
 
     srgb: Float[Tensor, "height width 3"]
     render: Render
+    blur: LensBlur = field(default_factory=LensBlur)
 
 
 class Exposure(nn.Module):
-    """photo = tone(weighted mean over the shutter of decode(render(viewmats))); light is added in linear RGB."""
+    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB."""
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Exposure(nn.Module):
         motion: MotionModel,
         shutter: Shutter,
         tone: Tone,
+        lens: Lens = Lens(),
         noise: float = 3e-4,
         generator: torch.Generator,
     ) -> None:
@@ -53,6 +57,7 @@ class Exposure(nn.Module):
         super().__init__()
         self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
+        self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
 
     @property
@@ -63,9 +68,7 @@ class Exposure(nn.Module):
         """Those of the camera, for all photos."""
         return [*self.shutter.shared_parameters(), *self.tone.shared_parameters()]
 
-    def path(
-        self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1
-    ) -> Float[Tensor, "time 4 4"]:
+    def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
 
         A shorter exposure is the middle of the path. What the camera did beyond it nobody saw: for a longer one the
@@ -82,29 +85,37 @@ class Exposure(nn.Module):
         render: RenderFn,
         frame: int,
         num_subframes: int,
-        open_for: float | int = 1,
         *,
+        camera: Cameras,
+        level: int = -1,
+        open_for: float | int = 1,
         window: Window | None = None,
     ) -> Photo:
         """Photo `frame`, averaged from `num_subframes` renders made in one call.
 
         Args:
+            camera: that `render` looks through, the photo's or a window of it; its pose is not used.
+            level: stage of the resolution, which kernels depend on; -1 is the last.
             open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
-            window: which part of the photo `render` draws; a rolling shutter and vignetting must be told.
+            window: which part of the photo `camera` shows; None where it is the whole.
         """
         settings = self.shutter.shutter
+        window = window or Window.whole(camera.width, camera.height)
         viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
         burst = None
         if self.has_motion:
             slices = self._slices(frame, num_subframes, open_for) if settings.is_thick else None
             if settings.is_rolling and num_subframes > 1:
-                assert window is not None, "when a row was exposed depends on where in the photo it lies"
                 weights = self.shutter.row_weights(window.rows(viewmats), num_subframes)
             else:
                 weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
         drawn = render(viewmats, burst)
-        return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
+        if self.lens.is_clear:
+            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
+        light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
+        light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
+        return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
 
     def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
         """Poses at the start and at the end of what each sub-frame stands for."""

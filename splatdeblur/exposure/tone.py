@@ -83,13 +83,13 @@ class ToneCurve(nn.Module):
         light: Float[Tensor, "height width 3"],
         frame: int,
         is_linear: bool,
-        window: Window | None = None,
+        window: Window,
     ) -> Float[Tensor, "height width 3"]:
         """Values of the photo, not clipped.
 
         Args:
             light: linear light, or sRGB values if `is_linear` is False.
-            window: which part of the photo it is; vignetting must be told.
+            window: which part of the photo it is.
         """
         if not len(self.log_gains) and not self.tone.learns_vignetting:
             srgb = srgb_from_linear(light) if is_linear else light
@@ -98,7 +98,6 @@ class ToneCurve(nn.Module):
             if len(self.log_gains):
                 linear = linear * self.gains()[frame]
             if self.tone.learns_vignetting:
-                assert window is not None, "vignetting depends on where in the photo a pixel lies"
                 linear = linear * self.vignetting(window)[..., None]
             srgb = srgb_from_linear(linear)
         return self.response(srgb) if self.tone.response_pieces else srgb

@@ -18,8 +18,8 @@ from .trainer import TrainConfig, Trainer
 VERSION = 1
 PARAMETERS = ("means", "quats", "scales", "opacities", "sh0", "shN")
 
-PER_PHOTO_OPTIMIZERS = {"motion", "pose", "times", "tone"}
-PER_PHOTO_ROWS = {"motion.poses", "motion.units"}
+PER_PHOTO_OPTIMIZERS = {"motion", "pose", "times", "tone", "focus", "embeddings"}
+PER_PHOTO_ROWS = {"motion.poses", "motion.units", "lens.focus.depths"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,8 @@ class Checkpoint:
         """The photos' exposures as learned."""
         exposure = Exposure(
             self.cameras.viewmats, self.cameras.viewmats.new_ones(len(self.names)),
-            motion=config.motion, shutter=config.shutter, tone=config.tone, generator=torch.Generator(),
+            motion=config.motion, shutter=config.shutter, tone=config.tone, lens=config.lens,
+            generator=torch.Generator(),
         )  # fmt: skip
         exposure.load_state_dict(self.state["exposure"])
         return exposure

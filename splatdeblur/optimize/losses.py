@@ -26,6 +26,7 @@ class Loss:
         path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
             in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
         path_ramp: progress over which that charge rises from nothing.
+        kernels: weight of the mean share of kernels in a photo (BAGS's sparsity of its mask).
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
@@ -37,6 +38,7 @@ class Loss:
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)
     pose_anchor: float = 0.0
+    kernels: float = 1e-3
 
 
 @lru_cache(maxsize=32)

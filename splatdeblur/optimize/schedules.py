@@ -29,6 +29,8 @@ class LearningRates:
         pose: start and end for the corrections of the poses.
         found_poses: factor of `pose` where structure from motion found the poses in blurred photos, which leaves them
             rougher than poses that came along.
+        focus: start and end for aperture and focus of photos, in radians.
+        kernels: of the network that finds kernels.
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
         camera: start and end for what all photos share: the logit of the read-out's part of the largest, the log
             slopes of the response, the log of the light lost in the corners.
@@ -49,6 +51,8 @@ class LearningRates:
     found_poses: float = 3.0
     tone: tuple[float, float] = (1e-2, 1e-4)
     times: float = 3e-3
+    focus: tuple[float, float] = (3e-3, 1e-4)
+    kernels: float = 5e-4
     camera: tuple[float, float] = (2e-2, 5e-4)
     by_visits: bool = True
     camera_start: float = 0.03

@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..exposure import Bezier, CubicSpline, Exposure, Linear, RenderFn, Shutter, Static, Tone, Window
+from ..exposure import (
+    Bezier,
+    CubicSpline,
+    Exposure,
+    Lens,
+    LensBlur,
+    Linear,
+    RenderFn,
+    Shutter,
+    Static,
+    Tone,
+    Window,
+)
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
@@ -65,6 +77,7 @@ class TrainConfig:
     max_path: float = 2.0
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
+    lens: Lens = field(default_factory=Lens)
     tone: Tone = field(default_factory=Tone)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
@@ -112,7 +125,7 @@ class Trainer:
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
-            noise=config.noise, generator=self.generator,
+            lens=config.lens, noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
         self.noise = [NoiseLevel.of(level, config.loss.noise_from) for level in photos.pictures]
         self.optimizers = self._make_optimizers()
@@ -135,23 +148,26 @@ class Trainer:
             name: torch.optim.Adam([parameter], lr=0.0, eps=1e-15, fused=True)
             for name, parameter in self.scene.params.items()
         }
+        lens = self.exposure.lens
         of_photos = {
             "motion": list(self.exposure.motion.control_points),
             "pose": list(self.exposure.motion.pose_deltas),
             "times": list(self.exposure.shutter.log_durations),
             "tone": list(self.exposure.tone.log_gains),
+            "focus": [] if lens.focus is None else list(lens.focus.focus),
+            "embeddings": [] if lens.kernels is None else list(lens.kernels.embeddings),
         }
         adam = VisitAdam if self.config.rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
-        of_camera = self.exposure.shared_parameters()
-        return (
-            of_scene
-            | {
-                name: adam(parameters, lr=0.0)
-                for name, parameters in of_photos.items()
-                if any(p.numel() for p in parameters)
-            }
-            | ({"camera": torch.optim.Adam(of_camera, lr=0.0)} if of_camera else {})
-        )
+        result = of_scene | {
+            name: adam(parameters, lr=0.0)
+            for name, parameters in of_photos.items()
+            if any(p.numel() for p in parameters)
+        }
+        if lens.kernels is not None:
+            result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
+        if of_camera := self.exposure.shared_parameters():
+            result["camera"] = torch.optim.Adam(of_camera, lr=0.0)
+        return result
 
     @property
     def progress(self) -> float:
@@ -168,6 +184,8 @@ class Trainer:
         result["means"] = geometric(*rates.means, progress) * self.scene_scale
         result["motion"] = geometric(*rates.motion, progress) * wake
         result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
+        result["focus"] = geometric(*rates.focus, progress) * wake
+        result["embeddings"] = result["kernels"] = rates.kernels * wake
         result["times"] = rates.times * wake
         result["camera"] = geometric(*rates.camera, progress) * wake
         result["tone"] = geometric(*rates.tone, progress) * wake
@@ -223,7 +241,9 @@ class Trainer:
         num_subframes = self._subframes[frame] if is_warm else 1
         camera, photo, keep, window = self._window(level, frame)
 
-        predicted = self.exposure(self._render_fn(camera, progress), frame, num_subframes, window=window)
+        predicted = self.exposure(
+            self._render_fn(camera, progress), frame, num_subframes, camera=camera, level=level, window=window
+        )
         if (noise := self.noise[level]) is None:
             error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
         else:
@@ -237,7 +257,12 @@ class Trainer:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self.photos.blur_px[frame] * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
+            smear_px = self.exposure.blur_px(frame, focal)
+            if predicted.blur.radius_px is not None:
+                smear_px = smear_px + 2 * predicted.blur.radius_px.mean()
+            loss = loss + charge * (smear_px - shows_px).clamp(min=0)
+        if predicted.blur.gate is not None:
+            loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
@@ -246,7 +271,7 @@ class Trainer:
             note = self._recover()
         else:
             self._learn(loss, predicted.render, progress)
-            self._hold_path(frame)
+            self._hold_blur(frame, camera, predicted.blur)
             if self.step_number % CHECK_EVERY == 0 and not self._is_finite():
                 note = self._recover()
         self.step_number += 1
@@ -278,13 +303,18 @@ class Trainer:
         if self.step_number % SNAPSHOT_EVERY == 0 and self._is_finite():
             self._snapshot = self.state(is_copy=True)
 
-    def _hold_path(self, frame: int) -> None:
-        """Shortens a photo's blur path to the longest that the photo's looks allow."""
+    def _hold_blur(self, frame: int, seen: Cameras, blur: LensBlur) -> None:
+        """Shortens a photo's blur path, and its disks out of focus, to the longest that the photo's looks allow."""
         if not self.config.max_path:
             return
         camera = self.photos.cameras[-1].at(frame)
+        focal = camera.Ks[0, 0, 0].item()
         longest = self.config.max_path * self.photos.blur_px[frame] + SHARP_PATH * camera.width
-        self.exposure.shorten(frame, longest, camera.Ks[0, 0, 0].item())
+        self.exposure.shorten(frame, longest, focal)
+        if blur.radius_px is not None:
+            disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
+            if disk > longest:
+                self.exposure.lens.focus.narrow(frame, longest / disk)
 
     def _is_finite(self) -> bool:
         """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""

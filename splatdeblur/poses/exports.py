@@ -1,11 +1,13 @@
 """Cameras for other programs: COLMAP models, transforms.json, trajectories; `imports` reads the first two back."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import torch
 from jaxtyping import Float
 from plyfile import PlyData, PlyElement
@@ -47,11 +49,38 @@ class Trajectories:
 
 
 def write_colmap(reconstruction: Reconstruction, folder: Path) -> None:
-    """A COLMAP model as binary files in FOLDER/sparse/0 and as text in FOLDER/sparse_text/0."""
+    """A COLMAP model as binary files in FOLDER/sparse/0 and as text in FOLDER/sparse_text/0, no file half-written.
+
+    Raises:
+        OSError: the disk is full.
+    """
     model = colmap_from_reconstruction(reconstruction)
-    for part, write in (("sparse", model.write_binary), ("sparse_text", model.write_text)):
-        (folder / part / "0").mkdir(parents=True, exist_ok=True)
-        write(folder / part / "0")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".colmap.") as made:
+        for part, write in (("sparse", model.write_binary), ("sparse_text", model.write_text)):
+            new = Path(made) / part
+            new.mkdir()
+            write(new)
+            _require_whole(new, model)
+        for part in ("sparse", "sparse_text"):
+            (folder / part / "0").mkdir(parents=True, exist_ok=True)
+            for path in (Path(made) / part).iterdir():
+                path.replace(folder / part / "0" / path.name)
+
+
+def _require_whole(written: Path, model: pycolmap.Reconstruction) -> None:
+    """COLMAP does not notice that a disk is full: what it wrote is read again.
+
+    Raises:
+        OSError: something is missing.
+    """
+    try:
+        found = pycolmap.Reconstruction(written)
+        is_whole = (found.num_images(), found.num_points3D()) == (model.num_images(), model.num_points3D())
+    except (RuntimeError, ValueError, IndexError, MemoryError):
+        is_whole = False
+    if not is_whole:
+        raise OSError("a COLMAP model could not be written whole; most likely the disk is full. Free some space")
 
 
 def write_transforms(reconstruction: Reconstruction, folder: Path) -> None:

@@ -39,13 +39,14 @@ class Filming:
     """The controls of one browser's camera path."""
 
     def __init__(
-        self, gui: viser.GuiApi, folder: Path, lock: threading.Lock,
+        self, gui: viser.GuiApi, source: Path, lock: threading.Lock,
         *, here: Callable[[], Cameras], go: Callable[[torch.Tensor], None], stage: Callable[[], Stage],
     ) -> None:  # fmt: skip
-        """Files go to `folder`; `here` gives the view to record, `go` moves the browser's camera, `stage` is what a
-        video shows, one frame at a time under `lock`."""
+        """Files go into the run folder `source`, or beside it if it is a scene file; `here` gives the view to record,
+        `go` moves the browser's camera, `stage` is what a video shows, one frame at a time under `lock`."""
         self.route = Route()
-        self._folder, self._lock = folder, lock
+        self._source, self._lock = source, lock
+        self._folder = source.with_name(f"{source.name}-paths") if source.is_file() else source / "paths"
         self._here, self._go, self._stage = here, go, stage
         self._busy = threading.Lock()
         with gui.add_folder("Camera path", expand_by_default=False):
@@ -100,7 +101,7 @@ class Filming:
         cameras = self._cameras(FPS)
         with self._file(".json") as path:
             save_cameras(path, [f"{index:04d}.png" for index in range(len(cameras))], cameras)
-        return f"saved; `splatdeblur render {self._folder.parent} --cameras {path} --out DIR` draws it."
+        return f"saved; `splatdeblur render {self._source} --cameras {path} --out DIR` draws it."
 
     def film(self) -> str:
         """Renders the path as a video; what to say then."""

@@ -7,9 +7,9 @@ import viser
 
 from ..capture.choices import Use
 from .pictures import Exposed, Look
+from .portrait import PICTURES
 
 SPLATS, EXACT = "splats (browser)", "exact (our renderer)"
-PICTURES = ("photo", "predicted photo", "sharp render", "residual x4")
 MOST_FACTOR = 30.0
 FIRST_FACTOR = 6.0
 BOX = 8.0  # reach of the crop box's sliders, in display units
@@ -26,6 +26,7 @@ class Panel:
     about: viser.GuiMarkdownHandle
     pictures: tuple[viser.GuiImageHandle, ...]
     time: viser.GuiSliderHandle
+    play: viser.GuiButtonHandle
     exposed: viser.GuiDropdownHandle
     factor: viser.GuiSliderHandle
     renderer: viser.GuiDropdownHandle
@@ -37,7 +38,7 @@ class Panel:
 
 
 def build(gui: viser.GuiApi, names: tuple[str, ...], *, drawn_as: str) -> Panel:
-    """All controls, from top to bottom; `drawn_as` is SPLATS or EXACT."""
+    """All controls, from top to bottom, those of photos only where there are `names`; `drawn_as` is SPLATS or EXACT."""
     blank = np.full((2, 3, 3), 200, np.uint8)
     status = gui.add_markdown("")
     with gui.add_folder("View"):
@@ -49,17 +50,18 @@ def build(gui: viser.GuiApi, names: tuple[str, ...], *, drawn_as: str) -> Panel:
         crop = tuple(
             gui.add_multi_slider(axis, -BOX, BOX, 0.05, (-BOX / 2, BOX / 2), visible=False) for axis in ("x", "y", "z")
         )
-    with gui.add_folder("Shutter"):
+    with gui.add_folder("Shutter", visible=bool(names)):
         time = gui.add_slider("time", 0.0, 1.0, 0.01, 0.5, hint="moves the camera along the photo's learned path")
+        play = gui.add_button("play the exposure", hint="moves the camera as it moved while the photo was taken")
         exposed = gui.add_dropdown("camera", tuple(Exposed), initial_value=Exposed.SHARP)
         factor = gui.add_slider("exaggeration", 1.0, MOST_FACTOR, 0.5, FIRST_FACTOR, hint="of the drawn blur paths too")
-    with gui.add_folder("Photo"):
-        photo = gui.add_dropdown("photo", names, initial_value=names[0])
+    with gui.add_folder("Photo", visible=bool(names)):
+        photo = gui.add_dropdown("photo", names or ("",))
         use = gui.add_dropdown("next training", tuple(Use), initial_value=Use.TRAIN)
         plan = gui.add_markdown("")
         about = gui.add_markdown("")
         pictures = tuple(gui.add_image(blank, label=label) for label in PICTURES)
     return Panel(
-        status, photo, use, plan, about, pictures, time, exposed, factor, renderer, look, has_frustums, has_paths,
+        status, photo, use, plan, about, pictures, time, play, exposed, factor, renderer, look, has_frustums, has_paths,
         has_crop, crop,
     )  # fmt: skip

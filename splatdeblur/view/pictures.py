@@ -9,7 +9,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..capture.pixels import eight_bit
-from ..exposure import Window
 from ..geometry import Cameras
 from ..render import Burst, Render
 from ..render.rasterizer import ProjectionInfo
@@ -79,7 +78,7 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
     longer = factor * camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
     count = max(count, min(MOST_SUBFRAMES, round(count * longer)))
-    photo = stage.exposure(render, index, count, window=Window.whole(camera.width, camera.height))
+    photo = stage.exposure(render, index, count, camera=lens)
     return photo.srgb, photo.render
 
 

@@ -64,6 +64,8 @@ class Scenery:
 
     def show_paths(self, stage: Stage, factor: float) -> None:
         """The blur paths alone."""
+        if not stage.names:
+            return
         self._put_lines("/paths/smear", smear_lines(stage, factor), SMEAR)
         self._put_lines("/paths/walk", walk_lines(stage, factor), WALK)
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from math import inf, pi, sin
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import viser
 from torch import Tensor
 
 from ..capture.choices import Choices, Use
-from ..capture.pixels import eight_bit
 from ..errors import SplatDeblurError
 from ..geometry import Cameras, interpolate
 from ..run import Run
@@ -19,15 +19,19 @@ from . import panel as panels
 from .curves import fitting_fov, screen_camera
 from .filming import Filming
 from .panel import Panel
-from .pictures import Exposed, Look, draw, predicted, residual
+from .pictures import Exposed, Look, draw
+from .portrait import portrait
 from .scenery import Scenery
 from .stage import Stage
+from .trial import SLOW_S, seconds_for_splats
 from .worker import Worker
 
 FLIGHT_S, FLIGHT_STEPS = 0.5, 12
 DRAFT_PX = 50_000  # pixels of a picture drawn while the camera moves
 REST_S = 0.25  # a camera that has not moved for so long is at rest
 MOST_PX = 2_000_000
+NOTICE_S = 15.0
+SWEEP_S, SWEEP_STEPS = 3.0, 36  # there and back through the shutter's time
 FILM_HEIGHT = 720
 BLACK = np.zeros((2, 2, 3), np.uint8)  # behind the browser's splats, as behind our renders
 
@@ -38,30 +42,35 @@ class Session:
     """Connects one browser's controls with a stage; every browser has its own."""
 
     def __init__(
-        self, client: viser.ClientHandle, stage: Stage, run: Run, lock: threading.Lock, choose: Choose, drawn_as: str
-    ) -> None:
+        self, client: viser.ClientHandle, stage: Stage, run: Run, lock: threading.Lock, choose: Choose,
+        drawn_as: str | None,
+    ) -> None:  # fmt: skip
         """`lock` keeps renderers of several browsers from working at once; `choose` notes what a photo is for;
-        `drawn_as` is `panel.SPLATS` or `panel.EXACT`, to begin with."""
+        `drawn_as` is `panel.SPLATS` or `panel.EXACT`, to begin with; None begins with our renders, and leaves them
+        for splats if the browser turns out to be fast."""
         self.client = client
         self._choose = choose
         self.index = 0
         self.stage = self._shown = stage
         self.worker = Worker(lock)
         self.scenery = Scenery(client.scene, on_click=self.fly_to)
-        self.panel: Panel = panels.build(client.gui, stage.all_names, drawn_as=drawn_as)
+        self.panel: Panel = panels.build(client.gui, stage.all_names, drawn_as=drawn_as or panels.EXACT)
         self.filming = Filming(
-            client.gui, run.folder / "paths", lock, here=self._film_camera, go=self.place, stage=lambda: self._shown
+            client.gui, run.folder, lock, here=self._film_camera, go=self.place, stage=lambda: self._shown
         )
         self._is_drawn = False
+        self._playing = threading.Lock()
         self._choices = Choices()
         self._listen()
         self.show(stage)
         client.camera.on_update(lambda _: self._on_camera())
+        if drawn_as is None:
+            threading.Thread(target=self._try_splats, daemon=True).start()
 
     @property
     def name(self) -> str:
-        """Of the photo in hand."""
-        return self.stage.all_names[self.index]
+        """Of the photo in hand; empty where the scene has none."""
+        return self.stage.all_names[self.index] if self.stage.all_names else ""
 
     def close(self) -> None:
         """The browser has left."""
@@ -70,6 +79,7 @@ class Session:
     def _listen(self) -> None:
         panel = self.panel
         self._on_change(panel.time, self._on_time)
+        panel.play.on_click(lambda _: self._play())
         self._on_change(panel.factor, self._on_factor)
         self._on_change(panel.photo, lambda: self.fly_to(self.stage.all_names.index(panel.photo.value)))
         self._on_change(panel.exposed, self._on_exposed)
@@ -101,10 +111,12 @@ class Session:
         self.index = stage.all_names.index(in_hand) if in_hand in stage.all_names else 0
         if tuple(self.panel.photo.options) != stage.all_names:
             self.panel.photo.options = stage.all_names
-        self.panel.status.content = f"step {stage.step:,} · {len(stage.scene):,} Gaussians"
+        trained = f"step {stage.step:,} · " if stage.all_names else ""
+        self.panel.status.content = f"{trained}{len(stage.scene):,} Gaussians"
         self._on_crop()
         self.scenery.show_photos(stage, self.panel.factor.value)
-        self.worker.submit("photo", self._show_photo, 0.1)
+        if stage.all_names:
+            self.worker.submit("photo", self._show_photo, 0.1)
 
     def show_choices(self, choices: Choices) -> None:
         """What each photo is for from the next training on."""
@@ -125,6 +137,22 @@ class Session:
     def _show_splats(self) -> None:
         if len(self._shown.scene) and not self._is_drawn:  # they are many bytes, and work for a browser without a GPU
             self.scenery.show_splats(self._shown.splats(self.index))
+
+    def _try_splats(self) -> None:
+        """Leaves the drawing to the browser, if it is fast and nobody has chosen meanwhile."""
+        taken = seconds_for_splats(self.client, self.stage.splats(self.index))
+        if self.panel.renderer.value != panels.EXACT:
+            return
+        if taken < SLOW_S:
+            self.panel.renderer.value = panels.SPLATS
+            self._refresh()
+        elif taken < inf:
+            self.client.add_notification(
+                "Pictures by our own renderer",
+                "This browser draws splats in software, too slowly to move among them. \"drawn as\" has them all the "
+                "same.",
+                auto_close_seconds=NOTICE_S,
+            )
 
     def _refresh(self) -> None:
         """Shows what the controls say."""
@@ -159,13 +187,16 @@ class Session:
             self.worker.submit("splats", self._show_splats, FLIGHT_S)
         camera = self.stage.camera(index)
         start, end = self._viewmat().double(), camera.viewmats[0].double()
-        aspect = self.client.camera.image_width / max(self.client.camera.image_height, 1)
-        self.client.camera.fov = fitting_fov(camera, aspect)
+        self.client.camera.fov = self._fitting_fov()
         for step in range(1, FLIGHT_STEPS + 1):
             share = torch.tensor(step / FLIGHT_STEPS).double()
             self.place(interpolate(start, end, share * share * (3 - 2 * share)))
             time.sleep(FLIGHT_S / FLIGHT_STEPS)
         self.worker.submit("photo", self._show_photo)
+
+    def _fitting_fov(self) -> float:
+        aspect = self.client.camera.image_width / max(self.client.camera.image_height, 1)
+        return fitting_fov(self.stage.camera(self.index), aspect)
 
     def _viewmat(self) -> Tensor:
         return self.stage.display.viewmat(self.client.camera.wxyz, self.client.camera.position)
@@ -186,6 +217,19 @@ class Session:
     def _on_time(self) -> None:
         factor = self.panel.factor.value if self.panel.exposed.value == Exposed.EXAGGERATED else 1.0
         self.place(self.stage.path(self.index, torch.tensor([self.panel.time.value]), factor)[0])
+
+    def _play(self) -> None:
+        """Moves the camera as it moved while the photo in hand was taken, and back to the middle."""
+        if not self._playing.acquire(blocking=False):
+            return
+        try:
+            self.client.camera.fov = self._fitting_fov()
+            for step in range(SWEEP_STEPS + 1):
+                self.panel.time.value = round(0.5 - 0.5 * sin(2 * pi * step / SWEEP_STEPS), 3)
+                self._on_time()
+                time.sleep(SWEEP_S / SWEEP_STEPS)
+        finally:
+            self._playing.release()
 
     def _on_factor(self) -> None:
         self.worker.submit("paths", lambda: self.scenery.show_paths(self.stage, self.panel.factor.value), 0.1)
@@ -218,16 +262,9 @@ class Session:
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=90)
 
     def _show_photo(self) -> None:
-        """The photo in hand beside what the scene makes of it."""
         stage, index = self.stage, self.index
-        camera = stage.camera(index)
-        photo = stage.read_photo(stage.all_names[index])
-        sharp = torch.from_numpy(draw(stage, camera, index)).float() / 255
-        is_used = index < len(stage.names)
-        blurred = predicted(stage, index, camera)[0].cpu().clamp(0, 1) if is_used else sharp
-        shown = (photo, blurred, sharp, residual(photo, blurred))
-        for handle, picture in zip(self.panel.pictures, shown, strict=True):
-            handle.image = eight_bit(picture)
-        error = (photo - blurred).square().mean().clamp(min=1e-10)
-        self.panel.about.content = f"predicted photo: {-10 * error.log10().item():.1f} dB"
-        self.scenery.show_picture(index, stage.all_names[index], eight_bit(photo))
+        found = portrait(stage, index)
+        for handle, picture in zip(self.panel.pictures, found.pictures, strict=True):
+            handle.image = picture
+        self.panel.about.content = found.about
+        self.scenery.show_picture(index, stage.all_names[index], found.pictures[0])

@@ -11,7 +11,6 @@ from ..capture.choices import Choices, Use
 from ..capture.pixels import eight_bit
 from ..errors import SplatDeblurError
 from ..run import Run
-from .panel import SPLATS
 from .server import initial_camera, start_server, stop_server
 from .session import Session
 from .snapshots import Snapshots
@@ -26,8 +25,10 @@ THUMBNAIL_PX = 200  # longer side of the photos in their frustums
 class Viewer:
     """Serves until stopped."""
 
-    def __init__(self, run: Run, snapshots: Snapshots[Stage], *, host: str, port: int, drawn_as: str = SPLATS) -> None:
-        """Reads the run and starts the server; `drawn_as` is what browsers begin with, SPLATS or EXACT.
+    def __init__(
+        self, run: Run, snapshots: Snapshots[Stage], *, host: str, port: int, drawn_as: str | None = None
+    ) -> None:
+        """Reads the run and starts the server; `drawn_as` as in `Session`.
 
         Raises:
             SplatDeblurError: the run cannot be read, or nobody can listen there.

@@ -45,6 +45,7 @@ def test_a_file_that_is_no_list_of_choices_is_an_error(content, says, tmp_path):
         (Use.TRAIN, False, "anew with a.png"),
         (Use.TRAIN, True, "^$"),
         (Use.LEFT_OUT, False, "^$"),
+        (Use.TEST, False, "evaluate` compares this scene with a.png"),
     ],
 )
 def test_the_plan_says_what_goes_on_and_what_starts_anew(use, seen, says):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from splatdeblur.capture.color import as_srgb8, is_srgb, space_from_icc, through_profile
-from splatdeblur.capture.photos import UnreadablePhoto, read_header, read_photo
+from splatdeblur.capture.photos import UnreadablePhoto, decode_photo, read_header
 
 LIGHT = np.linspace(0, 1, 64)[None, :, None] * np.ones((8, 1, 3))
 
@@ -86,7 +86,7 @@ DISPLAY_P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0
 def test_16_bit_files_without_a_tag_are_srgb_at_full_depth(tmp_path, kind):
     values = LIGHT * 0.02  # within the lowest five levels of 8 bits: rounded, not cut off
     write = write_png16 if kind == "png" else write_tiff16
-    picture = np.asarray(read_photo(write(tmp_path / f"a.{kind}", values)))
+    picture = np.asarray(decode_photo(write(tmp_path / f"a.{kind}", values)))
     np.testing.assert_array_equal(picture, np.round(np.round(values * 65535) / 257))
 
 
@@ -100,19 +100,19 @@ def test_16_bit_files_without_a_tag_are_srgb_at_full_depth(tmp_path, kind):
     ids=["gAMA", "cICP", "iCCP"],
 )
 def test_a_16_bit_png_tagged_linear_is_read_as_light(tmp_path, tag):
-    picture = np.asarray(read_photo(write_png16(tmp_path / "a.png", LIGHT, tag)))
+    picture = np.asarray(decode_photo(write_png16(tmp_path / "a.png", LIGHT, tag)))
     np.testing.assert_allclose(picture, 255 * srgb_from_linear(LIGHT), atol=0.6)
     assert not read_header(tmp_path / "a.png").is_plain
 
 
 def test_a_16_bit_tiff_with_a_linear_profile_is_read_as_light(tmp_path):
-    picture = np.asarray(read_photo(write_tiff16(tmp_path / "a.tif", LIGHT, icc_profile(None))))
+    picture = np.asarray(decode_photo(write_tiff16(tmp_path / "a.tif", LIGHT, icc_profile(None))))
     np.testing.assert_allclose(picture, 255 * srgb_from_linear(LIGHT), atol=0.6)
 
 
 def test_srgb_goes_before_gamma_in_a_png(tmp_path):
     tags = chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"sRGB", b"\0")
-    picture = np.asarray(read_photo(write_png16(tmp_path / "a.png", LIGHT, tags)))
+    picture = np.asarray(decode_photo(write_png16(tmp_path / "a.png", LIGHT, tags)))
     np.testing.assert_allclose(picture, 255 * LIGHT, atol=0.6)
 
 
@@ -128,7 +128,7 @@ def test_display_p3_becomes_srgb_in_8_and_in_16_bits(tmp_path):
     write_tiff16(tmp_path / "a.tif", values, profile)
     Image.fromarray(np.round(values * 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=100, icc_profile=profile)
     for name, tolerance in (("a.tif", 1.0), ("a.jpg", 3.0)):
-        np.testing.assert_allclose(np.asarray(read_photo(tmp_path / name))[4, 32], expected, atol=tolerance)
+        np.testing.assert_allclose(np.asarray(decode_photo(tmp_path / name))[4, 32], expected, atol=tolerance)
     assert not read_header(tmp_path / "a.jpg").is_plain
 
 
@@ -148,7 +148,7 @@ def test_a_profile_that_is_srgb_leaves_the_bytes_alone(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", icc_profile=srgb)
     assert is_srgb(srgb) and not is_srgb(icc_profile(2.2, DISPLAY_P3)) and read_header(tmp_path / "a.jpg").is_plain
     Image.new("RGB", (8, 8)).save(tmp_path / "b.jpg", icc_profile=b"no profile at all")
-    assert read_photo(tmp_path / "b.jpg").size == (8, 8)
+    assert decode_photo(tmp_path / "b.jpg").size == (8, 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -165,7 +165,7 @@ def test_every_orientation_is_turned_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     assert (read_header(tmp_path / "a.png").width, read_header(tmp_path / "a.png").height) == (12, 8)
-    np.testing.assert_array_equal(np.asarray(read_photo(tmp_path / "a.png")), upright)
+    np.testing.assert_array_equal(np.asarray(decode_photo(tmp_path / "a.png")), upright)
 
 
 def save_with_exif(path: Path, camera: dict, orientation: int = 1) -> Path:
@@ -192,7 +192,7 @@ def test_exif_that_lies_counts_as_unknown(tmp_path):
     assert (header.width, header.height) == (40, 30)
     exif = header.exif
     assert (exif.orientation, exif.exposure_s, exif.iso, exif.focal_35mm, exif.taken_s) == (1, None, None, None, None)
-    assert read_photo(tmp_path / "a.jpg").size == (40, 30)
+    assert decode_photo(tmp_path / "a.jpg").size == (40, 30)
 
 
 def test_a_photo_with_damaged_exif_is_a_photo_without(tmp_path):
@@ -201,7 +201,7 @@ def test_a_photo_with_damaged_exif_is_a_photo_without(tmp_path):
     start = content.index(b"Exif\0\0") + 14
     content[start : start + 12] = b"\xff" * 12
     path.write_bytes(content)
-    assert read_header(path).exif.exposure_s in (None, 0.05) and read_photo(path).size == (40, 30)
+    assert read_header(path).exif.exposure_s in (None, 0.05) and decode_photo(path).size == (40, 30)
 
 
 def test_hdr_and_wide_gamut_heic_become_srgb(tmp_path):
@@ -209,10 +209,10 @@ def test_hdr_and_wide_gamut_heic_become_srgb(tmp_path):
     grey = np.full((64, 64, 3), round(0.75 * 65535), np.uint16)  # HLG's diffuse white
     image = pillow_heif.from_bytes("RGB;16", (64, 64), grey.tobytes())
     image.save(tmp_path / "a.heic", quality=100, color_primaries=9, transfer_characteristics=18)
-    assert np.asarray(read_photo(tmp_path / "a.heic")).min() >= 250
+    assert np.asarray(decode_photo(tmp_path / "a.heic")).min() >= 250
     assert "HDR (HLG)" in read_header(tmp_path / "a.heic").note
     image.save(tmp_path / "b.heic", quality=100)
-    assert abs(np.asarray(read_photo(tmp_path / "b.heic")).astype(int) - 191).max() <= 3
+    assert abs(np.asarray(decode_photo(tmp_path / "b.heic")).astype(int) - 191).max() <= 3
 
 
 def test_heic_without_its_library_names_the_extra(tmp_path, monkeypatch):
@@ -220,11 +220,11 @@ def test_heic_without_its_library_names_the_extra(tmp_path, monkeypatch):
     pillow_heif.from_pillow(Image.new("RGB", (64, 48))).save(tmp_path / "a.heic")
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(UnreadablePhoto, match=r"splatdeblur\[heic\]"):
-        read_photo(tmp_path / "a.heic")
+        decode_photo(tmp_path / "a.heic")
 
 
 def test_16_bit_rgb_without_its_library_names_the_extra(tmp_path, monkeypatch):
     write_png16(tmp_path / "a.png", LIGHT)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(UnreadablePhoto, match=r"splatdeblur\[video\]"):
-        read_photo(tmp_path / "a.png")
+        decode_photo(tmp_path / "a.png")

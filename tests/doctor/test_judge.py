@@ -8,7 +8,7 @@ from PIL import Image
 
 from splatdeblur.blur import BlurKind
 from splatdeblur.capture import Capture, Frame
-from splatdeblur.doctor import Look, examine, judge
+from splatdeblur.doctor import Measured, examine, judge
 from splatdeblur.errors import CaptureError
 
 COUNT = 30
@@ -22,13 +22,13 @@ def chain(matches: int = 80) -> dict[tuple[int, int], int]:
     return {(i, i + 1): matches for i in range(COUNT - 1)}
 
 
-GOOD = Look(
+GOOD = Measured(
     capture(exposure_s=1 / 200, iso=100.0), blur=((BlurKind.SHARP, 0.002),) * COUNT, brightness=(0.2,) * COUNT,
     links=chain(), moves=(0.1,) * (COUNT - 1),
 )  # fmt: skip
 
 
-def findings(seen: Look) -> dict[str, str]:
+def findings(seen: Measured) -> dict[str, str]:
     """What was found, by level, worst last; each with its reason unless it is fine."""
     found: dict[str, str] = {}
     for finding in judge(seen):

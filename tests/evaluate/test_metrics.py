@@ -38,14 +38,14 @@ def test_ssim_falls_with_noise():
 
 def test_means_are_over_the_pictures_and_names_stay():
     truth = pictures()
-    found = score(("a", "b"), truth * 0.9, truth)
+    found = score(("a", "b"), (truth * 0.9).unbind(), truth.unbind())
     assert list(found.psnr.per_image) == ["a", "b"]
     assert math.isclose(found.psnr.mean, sum(found.psnr.per_image.values()) / 2)
 
 
 def test_a_measure_that_cannot_be_taken_is_none_with_a_reason():
     truth = pictures()[:, :8]
-    found = score(("a", "b"), truth, truth, without_perceptual="no weights")
+    found = score(("a", "b"), truth.unbind(), truth.unbind(), without_perceptual="no weights")
     assert found.lpips.mean is None and found.lpips.reason == "no weights"
     assert found.ssim.mean is None and "11 px" in found.ssim.reason
 

@@ -18,8 +18,9 @@ def similarity() -> Similarity:
 
 
 def compare(world, learned: Paths, true: Paths, scale: float = 1.0):
-    depth = torch.full((len(NAMES), 36, 48), 3.0 * scale)
-    return path_errors(NAMES, learned, true, scale=scale, cameras=world.cameras, reference=world.cameras, depth=depth)
+    depths = [torch.full((36, 48), 3.0 * scale)] * len(NAMES)
+    lenses = {"cameras": world.cameras, "reference": world.cameras}
+    return path_errors(NAMES, learned, true, scale=scale, depths=depths, **lenses)
 
 
 def test_the_true_path_has_no_error(world):

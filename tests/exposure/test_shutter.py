@@ -43,7 +43,7 @@ def draw(viewmats, burst, camera=CAMERA):
 
 @torch.no_grad()
 def photo_of(exposure: Exposure, num_subframes: int) -> torch.Tensor:
-    return exposure(draw, 0, num_subframes, window=Window.whole(96, 64)).srgb.clamp(0, 1)
+    return exposure(draw, 0, num_subframes, camera=CAMERA).srgb.clamp(0, 1)
 
 
 @torch.no_grad()
@@ -106,7 +106,8 @@ def test_a_window_of_a_photo_is_that_part_of_the_photo():
     camera = CAMERA.cropped(30, 20, 40, 30)
     with torch.no_grad():
         part = exposure(
-            lambda viewmats, burst: draw(viewmats, burst, camera), 0, 8, window=Window(30, 20, 40, 30, 96, 64)
+            lambda viewmats, burst: draw(viewmats, burst, camera), 0, 8,
+            camera=camera, window=Window(30, 20, 40, 30, 96, 64),
         ).srgb.clamp(0, 1)
     # Where a Gaussian fades out below 1/255 depends on tiles, which begin elsewhere.
     assert psnr(part[None], whole[None, 20:50, 30:70]).item() > 55
@@ -119,7 +120,7 @@ def test_the_learned_readout_starts_where_it_is_told_and_has_the_right_slope():
     probe = torch.randn(64, 96, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def value():
-        return (exposure(draw, 0, 7, window=Window.whole(96, 64)).srgb * probe).sum()
+        return (exposure(draw, 0, 7, camera=CAMERA).srgb * probe).sum()
 
     shutter.thickness = lambda count: 0.5  # takes no part in the gradient
     value().backward()

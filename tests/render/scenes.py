@@ -1,7 +1,7 @@
 """Scenes and cameras that every renderer is tested on; all from a seed, in double precision."""
 
 from dataclasses import dataclass
-from math import log
+from math import log, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -154,3 +154,21 @@ def disagreement(ours: Outcome, truth: Outcome) -> dict[str, float]:
         size = gradient.norm().item()
         table[name] = (ours.gradients[name] - gradient).norm().item() / max(size, 1e-12)
     return table
+
+
+def identity_camera(width=32, height=24, focal=30.0, count=1):
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float64)
+    return Cameras(
+        torch.eye(4, dtype=torch.float64).repeat(count, 1, 1), K.repeat(count, 1, 1), width, height
+    )
+
+
+def one_round_gaussian(z=3.0, sigma=0.3, opacity=0.8, x=0.0, y=0.0, color=(0.2, 0.5, 0.9)):
+    sh = (torch.tensor([[color]], dtype=torch.float64) - 0.5) * 2 * sqrt(pi)
+    return Gaussians.from_raw(
+        torch.tensor([[x, y, z]], dtype=torch.float64),
+        torch.tensor([[2.0, 0, 0, 0]], dtype=torch.float64),
+        torch.full((1, 3), sigma, dtype=torch.float64).log(),
+        torch.tensor([opacity], dtype=torch.float64).logit(),
+        sh,
+    )

@@ -1,7 +1,6 @@
 """The oracle itself: closed forms, finite differences, laws, and gsplat's own torch functions."""
 
 from dataclasses import replace
-from itertools import pairwise
 from math import factorial, pi, sqrt
 
 import numpy as np
@@ -11,7 +10,6 @@ from gsplat.cuda import _torch_impl as gsplat_torch
 from numpy.polynomial import legendre, polynomial
 from render import scenes
 
-from splatdeblur.geometry import Cameras, linear_from_srgb, srgb_from_linear
 from splatdeblur.render import Burst, Rasterizer, RenderOptions
 from splatdeblur.render.rasterizer import ALPHA_MIN
 from splatdeblur.render.reference import ReferenceRasterizer, _project, sh_basis
@@ -21,31 +19,13 @@ REFERENCE = ReferenceRasterizer()
 ANTIALIASED = RenderOptions(is_antialiased=True)
 
 
-def identity_camera(width=32, height=24, focal=30.0, count=1):
-    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float64)
-    return Cameras(
-        torch.eye(4, dtype=torch.float64).repeat(count, 1, 1), K.repeat(count, 1, 1), width, height
-    )
-
-
-def one_round_gaussian(z=3.0, sigma=0.3, opacity=0.8, x=0.0, y=0.0, color=(0.2, 0.5, 0.9)):
-    sh = (torch.tensor([[color]], dtype=torch.float64) - 0.5) * 2 * sqrt(pi)
-    return Gaussians.from_raw(
-        torch.tensor([[x, y, z]], dtype=torch.float64),
-        torch.tensor([[2.0, 0, 0, 0]], dtype=torch.float64),
-        torch.full((1, 3), sigma, dtype=torch.float64).log(),
-        torch.tensor([opacity], dtype=torch.float64).logit(),
-        sh,
-    )
-
-
 def test_reference_keeps_the_protocol():
     assert isinstance(REFERENCE, Rasterizer)
 
 
 def test_one_gaussian_is_a_bell_over_the_background():
     options = RenderOptions(background=(0.1, 0.3, 0.2))
-    render = REFERENCE.render(one_round_gaussian(), identity_camera(), options=options)
+    render = REFERENCE.render(scenes.one_round_gaussian(), scenes.identity_camera(), options=options)
     variance = (30 * 0.3 / 3) ** 2 + 0.3
     y, x = torch.meshgrid(torch.arange(24) + 0.5, torch.arange(32) + 0.5, indexing="ij")
     alpha = 0.8 * torch.exp(-((x.double() - 16) ** 2 + (y - 12) ** 2) / (2 * variance))
@@ -60,8 +40,8 @@ def test_one_gaussian_is_a_bell_over_the_background():
 @pytest.mark.parametrize("is_antialiased", [False, True])
 def test_integral_of_one_gaussian_is_its_closed_form(is_antialiased):
     options = RenderOptions(is_antialiased=is_antialiased)
-    camera = identity_camera(64, 48)
-    render = REFERENCE.render(one_round_gaussian(opacity=0.6, sigma=0.2), camera, options=options)
+    camera = scenes.identity_camera(64, 48)
+    render = REFERENCE.render(scenes.one_round_gaussian(opacity=0.6, sigma=0.2), camera, options=options)
     sharp = (30 * 0.2 / 3) ** 2
     opacity = 0.6 * sharp / (sharp + 0.3) if is_antialiased else 0.6
     # What lies under 1/255 is cut off, which takes as much again as a plateau of that height would.
@@ -185,7 +165,7 @@ def test_near_and_far_are_inclusive():
         (2.0, RenderOptions(far=2.0 - 1e-9), False),
         (-2.0, RenderOptions(), False),
     ]:
-        render = REFERENCE.render(one_round_gaussian(z=z), identity_camera(), options=options)
+        render = REFERENCE.render(scenes.one_round_gaussian(z=z), scenes.identity_camera(), options=options)
         assert (render.alpha.max() > 0) == is_drawn
         assert bool((render.info.radii > 0).all()) == is_drawn
 
@@ -193,13 +173,13 @@ def test_near_and_far_are_inclusive():
 def test_radii_follow_the_opacity():
     sigma = sqrt(9 + 0.3)
     for opacity, extent in [(0.99, sqrt(2 * np.log(0.99 * 255))), (0.1, sqrt(2 * np.log(25.5))), (0.0039, 0)]:
-        radii = REFERENCE.render(one_round_gaussian(opacity=opacity), identity_camera()).info.radii
+        radii = REFERENCE.render(scenes.one_round_gaussian(opacity=opacity), scenes.identity_camera()).info.radii
         assert radii.tolist() == [[[np.ceil(extent * sigma)] * 2]]
 
 
 def test_nothing_in_view_shows_the_background_and_zero_depth():
     scene = Gaussians.from_raw(**scenes.raw_scene(5, depth=(-4.0, -1.0)))
-    render = REFERENCE.render(scene, identity_camera(), options=RenderOptions(background=(0.2, 0.4, 0.6)))
+    render = REFERENCE.render(scene, scenes.identity_camera(), options=RenderOptions(background=(0.2, 0.4, 0.6)))
     torch.testing.assert_close(render.rgb, torch.tensor([0.2, 0.4, 0.6]).double().expand_as(render.rgb))
     assert render.depth.abs().max() == 0
     (render.rgb.sum() + render.depth.sum()).backward()
@@ -228,7 +208,7 @@ def test_order_of_the_gaussians_does_not_matter():
 @torch.no_grad()
 def test_a_scene_is_its_front_over_its_back():
     raw = scenes.raw_scene(40, opacity=(-3.0, 0.0))
-    camera = identity_camera()
+    camera = scenes.identity_camera()
     is_front = raw["means"][:, 2] < 3
     front, back = ({k: v[mask] for k, v in raw.items()} for mask in (is_front, ~is_front))
     whole, front, back = (REFERENCE.render(Gaussians.from_raw(**r), camera) for r in (raw, front, back))
@@ -334,110 +314,3 @@ def test_single_precision_agrees_with_double(name, options, shutter):
     assert table.pop("image max") < 5e-3
     assert table.pop("image 99.9 %") < 2e-5
     assert all(error < 1e-3 for error in table.values()), table
-
-
-@torch.no_grad()
-def test_burst_of_equal_subframes_is_one_render_decoded():
-    case = scenes.case("random")
-    camera = case.cameras.at(0)
-    one = REFERENCE.render(case.scene(), camera)
-    repeated = camera.with_viewmats(camera.viewmats.repeat(3, 1, 1))
-    weights = torch.tensor([0.2, 0.5, 0.3])
-    burst = REFERENCE.render(case.scene(), repeated, burst=Burst(weights))
-    assert burst.is_linear and len(burst.rgb) == 1
-    torch.testing.assert_close(burst.subframes, one.rgb.expand(3, -1, -1, -1), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(burst.rgb, linear_from_srgb(one.rgb), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(burst.depth, one.depth, rtol=1e-6, atol=1e-7)
-    encoded = REFERENCE.render(case.scene(), repeated, burst=Burst(weights, is_linear=False))
-    assert not encoded.is_linear
-    torch.testing.assert_close(encoded.rgb, one.rgb, rtol=1e-6, atol=1e-7)
-
-
-@torch.no_grad()
-def test_row_weights_pick_each_row_from_its_own_subframe():
-    case = scenes.case("random")
-    cameras = scenes.cameras(count=2, shake=0.05)
-    weights = torch.zeros(2, cameras.height)
-    weights[0, :20] = weights[1, 20:] = 1
-    burst = REFERENCE.render(case.scene(), cameras, burst=Burst(weights))
-    apart = linear_from_srgb(REFERENCE.render(case.scene(), cameras).rgb)
-    torch.testing.assert_close(burst.rgb[0], torch.cat([apart[0, :20], apart[1, 20:]]))
-
-
-def sideways(time, speed):
-    """Cameras that slide along x during the exposure."""
-    viewmats = torch.eye(4, dtype=torch.float64).repeat(len(time), 1, 1)
-    viewmats[:, 0, 3] = speed * (time - 0.5)
-    return viewmats
-
-
-def photo(scene, count, is_thick, speed=1.0):
-    """The mean over the shutter of `count` sub-frames at the middles of their slices, sRGB-encoded."""
-    edges = torch.linspace(0, 1, count + 1, dtype=torch.float64)
-    camera = identity_camera()
-    slices = torch.stack([sideways(edges[:-1], speed), sideways(edges[1:], speed)], dim=1)
-    burst = Burst(torch.full((count,), 1 / count), slices if is_thick else None)
-    cameras = camera.with_viewmats(sideways((edges[1:] + edges[:-1]) / 2, speed))
-    return srgb_from_linear(REFERENCE.render(scene, cameras, burst=burst).rgb)
-
-
-@torch.no_grad()
-def test_thick_subframes_without_motion_are_thin():
-    case = scenes.case("edge")
-    still = torch.stack([case.cameras.viewmats] * 2, dim=1)
-    weights = torch.tensor([0.5, 0.5])
-    for options in (RenderOptions(), ANTIALIASED):
-        thin = REFERENCE.render(case.scene(), case.cameras, options=options, burst=Burst(weights))
-        thick = REFERENCE.render(case.scene(), case.cameras, options=options, burst=Burst(weights, still))
-        torch.testing.assert_close(thick.rgb, thin.rgb)
-        assert (thick.info.radii == thin.info.radii).all()
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("speed", [0.1, 0.4])
-def test_thick_subframes_conserve_light(speed):
-    camera, slices = identity_camera(64, 48), sideways(torch.tensor([0.0, 1.0]), speed)[None]
-    render = REFERENCE.render(one_round_gaussian(opacity=0.5), camera, burst=Burst(torch.ones(1), slices))
-    variance, moved = 9.3, 30 * speed / 3
-    wide = sqrt(variance * (variance + moved**2 / 12))
-    expected = 2 * pi * (0.5 * variance - wide * ALPHA_MIN)
-    assert render.alpha.sum().item() == pytest.approx(expected, rel=3e-3)
-    column = render.alpha.sum((0, 1))
-    x = torch.arange(64) + 0.5
-    spread = (column * (x - 32) ** 2).sum() / column.sum()
-    assert spread.item() == pytest.approx(variance + moved**2 / 12, rel=0.06)
-
-
-@torch.no_grad()
-def test_thick_subframes_come_nearer_to_the_exposure_than_thin_ones():
-    scene = Gaussians.from_raw(**scenes.raw_scene(60, depth=(2.0, 4.0), scale=(0.03, 0.15)))
-    truth = photo(scene, 64, is_thick=False)
-    counts = (1, 2, 4, 8)  # paths of about 10 px: spacings down to 1 px, where thin is as good
-    thin, thick = (
-        [(photo(scene, count, is_thick) - truth).square().mean().sqrt().item() for count in counts]
-        for is_thick in (False, True)
-    )
-    assert all(a < 0.75 * b for a, b in zip(thick[:3], thin[:3], strict=True))
-    assert all(finer < 0.75 * coarser for coarser, finer in pairwise(thick))
-    assert thick[3] < 0.15 * thick[0]
-
-
-@torch.no_grad()
-def test_a_mean_that_passes_the_near_plane_during_its_slice_is_not_widened():
-    near = RenderOptions(near=0.5)
-    scene, camera = one_round_gaussian(z=0.6, sigma=0.03), identity_camera()
-    slices = torch.eye(4, dtype=torch.float64).repeat(1, 2, 1, 1)
-    slices[0, 1, :3, 3] = torch.tensor([0.1, 0.0, -0.2])
-    thin = REFERENCE.render(scene, camera, options=near, burst=Burst(torch.ones(1)))
-    thick = REFERENCE.render(scene, camera, options=near, burst=Burst(torch.ones(1), slices))
-    torch.testing.assert_close(thick.rgb, thin.rgb)
-
-
-@torch.no_grad()
-def test_a_very_long_path_fades_out():
-    scene, camera = one_round_gaussian(z=0.011, sigma=1e-4), identity_camera()
-    slices = sideways(torch.tensor([0.0, 1.0]), 1e4)[None]
-    for dtype in (torch.float64, torch.float32):
-        burst = Burst(torch.ones(1), slices)
-        render = ReferenceRasterizer(dtype).render(scene, camera, burst=burst)
-        assert render.rgb.isfinite().all() and render.alpha.max() == 0

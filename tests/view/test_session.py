@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from splatdeblur.optimize import checkpoint
 from splatdeblur.pipeline import make_trainer
 from splatdeblur.poses import load_cameras
 from splatdeblur.run import Run
+from splatdeblur.scene import save_scene
 from splatdeblur.showing import files_shown, stage
 from splatdeblur.view.pictures import Exposed, Look, draw
 
@@ -101,9 +103,15 @@ def run(trained, tmp_path_factory):
     return Run(folder)
 
 
+def serve(run, drawn_as=panels.SPLATS):
+    """A viewer of a run, or of the scene file that a Run is made of."""
+    snapshots = Snapshots(lambda: stage(run.folder, "cpu"), files_shown(run.folder))
+    return Viewer(run, snapshots, host="127.0.0.1", port=0, drawn_as=drawn_as)
+
+
 @pytest.fixture(scope="module")
 def viewer(run):
-    viewer = Viewer(run, Snapshots(lambda: stage(run, "cpu"), files_shown(run)), host="127.0.0.1", port=0)
+    viewer = serve(run)
     with ThreadPoolExecutor() as pool:
         following = pool.submit(viewer.follow)
         yield viewer
@@ -167,8 +175,7 @@ def test_our_renders_come_rough_first_and_whole_at_rest(visitor, backgrounds, mo
 
 
 def test_browsers_without_a_gpu_are_spared_the_splats(run):
-    snapshots = Snapshots(lambda: stage(run, "cpu"), files_shown(run))
-    viewer = Viewer(run, snapshots, host="127.0.0.1", port=0, drawn_as=panels.EXACT)
+    viewer = serve(run, panels.EXACT)
     visitor = Visitor(viewer)
     sent = []
     visitor.session.client.scene.set_background_image = lambda picture, **_: sent.append(picture)
@@ -179,6 +186,42 @@ def test_browsers_without_a_gpu_are_spared_the_splats(run):
     wait_for(lambda: visitor.session.scenery._splats is not None)
     visitor.leave()
     viewer.stop()
+
+
+@pytest.mark.parametrize(("seconds", "drawn_as"), [(0.05, panels.SPLATS), (2.0, panels.EXACT), (inf, panels.EXACT)])
+def test_a_browser_that_draws_splats_fast_gets_them(run, monkeypatch, seconds, drawn_as):
+    begin, tried, said = threading.Event(), threading.Event(), []
+
+    def take_time(client, splats):
+        client.add_notification = lambda title, *_, **__: said.append(title)
+        begin.wait(20)
+        tried.set()
+        return seconds
+
+    monkeypatch.setattr("splatdeblur.view.session.seconds_for_splats", take_time)
+    viewer = serve(run, None)
+    visitor = Visitor(viewer)
+    assert visitor.panel.renderer.value == panels.EXACT
+    begin.set()
+    assert tried.wait(20)
+    wait_for(lambda: visitor.panel.renderer.value == drawn_as and len(said) == (seconds == 2.0))
+    assert (visitor.session.scenery._splats is not None) == (drawn_as == panels.SPLATS) or wait_for(
+        lambda: visitor.session.scenery._splats is not None
+    )
+    visitor.leave()
+    viewer.stop()
+
+
+def test_playing_the_exposure_goes_along_the_path_and_back(visitor, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.SWEEP_S", 0.1)
+    session, times = visitor.session, []
+    place = session.place
+    session.place = lambda viewmat: (times.append(session.panel.time.value), place(viewmat))
+    session.fly_to(2)
+    times.clear()
+    session._play()
+    assert min(times) == 0 and max(times) == 1 and times[-1] == 0.5
+    assert visitor.is_at(session.stage.camera(2).viewmats[0])
 
 
 @pytest.mark.parametrize("look", [Look.DEPTH, Look.OPACITY, Look.COUNT])
@@ -195,6 +238,30 @@ def test_a_crop_box_leaves_out_what_lies_outside(visitor):
     wait_for(lambda: len(session.scenery._splats.centers) == len(session._shown.scene))
     visitor.change(visitor.panel.has_crop, False)
     wait_for(lambda: len(session.scenery._splats.centers) == len(session.stage.scene))
+
+
+def test_a_scene_file_is_shown_without_the_controls_of_photos(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.FILM_HEIGHT", 60)
+    path = tmp_path / "scene.ply"
+    save_scene(stage(run.folder, "cpu").scene, path, "ply")
+    viewer = serve(Run(path), panels.EXACT)
+    visitor = Visitor(viewer)
+    sent = []
+    visitor.session.client.scene.set_background_image = lambda picture, **_: sent.append(picture)
+    visitor.session.place(visitor.session.stage.camera(0).viewmats[0])
+    wait_for(lambda: sent and sent[-1].shape == (HEIGHT, WIDTH, 3) and sent[-1].std() > 5)
+    assert "step" not in visitor.panel.status.content and "Gaussians" in visitor.panel.status.content
+    assert not visitor.session.scenery._frustums
+    filming = visitor.session.filming
+    for index in (0, 3):
+        visitor.session.place(visitor.session.stage.camera(index).viewmats[0])
+        filming._set(filming.route.with_view(filming._here()))
+    filming._do(filming.save)
+    assert f"render {path} --cameras {path}-paths" in filming._about.content
+    visitor.change(visitor.panel.has_crop, True)
+    wait_for(lambda: len(visitor.session._shown.scene) < len(visitor.session.stage.scene))
+    visitor.leave()
+    viewer.stop()
 
 
 def test_what_a_photo_is_for_is_written_down_and_every_browser_told(visitor, viewer, run):
@@ -239,7 +306,7 @@ def test_a_photo_that_is_missing_keeps_no_other_from_its_frustum(run, tmp_path, 
     shutil.copytree(run.folder, tmp_path / "run")
     run = Run(tmp_path / "run")
     (run.images / "001.png").unlink()
-    viewer = Viewer(run, Snapshots(lambda: stage(run, "cpu"), files_shown(run)), host="127.0.0.1", port=0)
+    viewer = serve(run)
     visitor = Visitor(viewer)
     names = visitor.session.stage.all_names
     wait_for(lambda: len(visitor.session.scenery._pictures) == len(names) - 1)

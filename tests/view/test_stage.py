@@ -13,7 +13,6 @@ from splatdeblur.errors import FormatError, PoseError
 from splatdeblur.geometry import inverse, linear_from_srgb, log, srgb_from_linear
 from splatdeblur.render import Burst, RenderOptions
 from splatdeblur.render.rasterizer import ProjectionInfo
-from splatdeblur.run import Run
 from splatdeblur.showing import invitation, stage
 from splatdeblur.view.curves import fitting_fov, screen_camera, smear, smear_lines, vertical_fov
 from splatdeblur.view.pictures import Exposed, Look, draw, footprint_counts, predicted
@@ -24,7 +23,7 @@ TIMES = torch.linspace(0, 1, 5)
 
 @pytest.fixture(scope="module")
 def shown(trained):
-    return stage(trained, "cpu")
+    return stage(trained.folder, "cpu")
 
 
 def test_a_photo_stands_at_its_pose_in_the_middle_of_its_exposure(shown):
@@ -77,7 +76,7 @@ def test_a_predicted_photo_is_what_training_compares(shown):
         return shown.rasterizer.render(shown.scene, camera.with_viewmats(viewmats), options=shown.options, burst=burst)
 
     with torch.no_grad():
-        expected = shown.exposure(render, 2, shown.subframe_count(2)).srgb
+        expected = shown.exposure(render, 2, shown.subframe_count(2), camera=camera).srgb
     torch.testing.assert_close(predicted(shown, 2, camera)[0], expected, atol=2e-4, rtol=0)
 
 
@@ -137,26 +136,26 @@ def test_a_window_shows_all_of_a_photo(shown):
 
 def test_a_run_without_a_scene_shows_its_photos(run_copy):
     run_copy.checkpoint.unlink()
-    bare = stage(run_copy, "cpu")
+    bare = stage(run_copy.folder, "cpu")
     assert bare.step == 0 and len(bare.names) == 6 and len(bare.scene) > 1
     assert draw(bare, bare.camera(0), 0).shape[2] == 3
 
 
 def test_a_run_that_cannot_be_shown_is_a_sentence(run_copy, tmp_path):
     with pytest.raises(FormatError, match="there is no folder"):
-        stage(Run(tmp_path / "nowhere"))
+        stage(tmp_path / "nowhere")
     with pytest.raises(FormatError, match="run `splatdeblur pose` on it first"):
-        stage(Run(tmp_path))
+        stage(tmp_path)
     content = torch.load(run_copy.checkpoint)
     torch.save({**content, "version": 99}, run_copy.checkpoint)
     with pytest.raises(FormatError, match="has version 99, this program reads version"):
-        stage(run_copy)
+        stage(run_copy.folder)
     run_copy.checkpoint.write_bytes(b"no checkpoint")
     with pytest.raises(FormatError, match="cut short"):
-        stage(run_copy)
+        stage(run_copy.folder)
     (run_copy.poses / "poses.json").write_text("[")
     with pytest.raises(PoseError, match="damaged"):
-        stage(run_copy)
+        stage(run_copy.folder)
 
 
 def test_the_invitation_says_who_can_come():

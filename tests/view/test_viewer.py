@@ -21,7 +21,9 @@ from splatdeblur.view.pictures import draw
 
 viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 
+from splatdeblur.view import panel as panels  # noqa: E402
 from splatdeblur.view.page import write_page  # noqa: E402
+from splatdeblur.view.trial import PATIENCE_S, seconds_for_splats  # noqa: E402
 from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WINDOW = {"width": 800, "height": 360}
@@ -59,8 +61,8 @@ def shown_run(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def viewer(shown_run):
-    snapshots = Snapshots(lambda: stage(shown_run, "cpu"), files_shown(shown_run))
-    viewer = Viewer(shown_run, snapshots, host="127.0.0.1", port=0)
+    snapshots = Snapshots(lambda: stage(shown_run.folder, "cpu"), files_shown(shown_run.folder))
+    viewer = Viewer(shown_run, snapshots, host="127.0.0.1", port=0, drawn_as=panels.SPLATS)
     thread = threading.Thread(target=viewer.follow)
     thread.start()
     yield viewer
@@ -192,6 +194,11 @@ def test_the_exact_picture_is_our_render(visitor):
     choose(page, "exact (our renderer)", "splats (browser)")
 
 
+def test_a_browser_can_be_timed(visitor):
+    _, session = visitor
+    assert 0 <= seconds_for_splats(session.client, session.stage.splats(0)) < PATIENCE_S
+
+
 def test_two_browsers_go_their_own_ways(browser, viewer, visitor):
     _, first = visitor
     page, second = visit(browser, viewer)
@@ -204,7 +211,7 @@ def test_two_browsers_go_their_own_ways(browser, viewer, visitor):
 
 
 def test_a_shared_page_opens_without_a_server(browser, shown_run, tmp_path):
-    dots = with_dots(stage(shown_run, "cpu"), background=1.0)
+    dots = with_dots(stage(shown_run.folder, "cpu"), background=1.0)
     write_page(dots, tmp_path / "scene.html")
     page = browser.new_page(viewport=WINDOW)
     page.context.set_offline(True)

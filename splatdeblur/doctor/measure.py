@@ -29,7 +29,7 @@ LINK = 15  # matches of one geometry that connect two photos; it is what the sec
 
 
 @dataclass(frozen=True)
-class Look:
+class Measured:
     """What was measured.
 
     Attributes:
@@ -49,8 +49,8 @@ class Look:
     moves: tuple[float, ...] = ()
 
 
-def look(input: Path, on_progress: Progress | None = None) -> Look:
-    """Measures an input; see `Look`.
+def measure(input: Path, on_progress: Progress | None = None) -> Measured:
+    """Measures an input.
 
     Raises:
         CaptureError: it has no photos that can be used.
@@ -72,7 +72,7 @@ def look(input: Path, on_progress: Progress | None = None) -> Look:
             small.append(resize_photo(photo, WIDTH_PX, max(16, WIDTH_PX * photo.shape[0] // photo.shape[1])).mean(-1))
         moves = tuple(movement(a, b) if a.shape == b.shape else math.nan for a, b in pairwise(small))
         links, still = _links(run, capture, report) if capture.known_poses is None else ({}, 0)
-    return Look(capture, tuple(blur), tuple(brightness), links, still, moves)
+    return Measured(capture, tuple(blur), tuple(brightness), links, still, moves)
 
 
 def _pairs(count: int) -> Iterator[tuple[int, int]]:
