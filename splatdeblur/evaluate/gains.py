@@ -7,7 +7,7 @@ from torch import Tensor
 from ..geometry import linear_from_srgb, srgb_from_linear
 
 DARK, BRIGHT = 0.02, 0.98  # sRGB values between which both pictures must lie to have a say
-MIN_PIXELS = 16
+MIN_PIXELS = 8
 USUAL_ERROR = 0.1  # of log-light: pixels that are off by more lose their say
 
 
