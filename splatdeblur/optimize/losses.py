@@ -18,7 +18,8 @@ class Loss:
     Attributes:
         dssim: share of (1 - SSIM) against L1.
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
-            size in training) is above this are charged by how probable it makes them, and `dssim` does not count.
+            size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
+            that is deaf to structure as faint as the noise.
         opacity: weight of the mean opacity; keeps the scene free of fog.
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
@@ -51,7 +52,7 @@ def _window_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Float
 
 
 def ssim_by_products(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
 ) -> Float[Tensor, ""]:
     """SSIM in plain torch, on any device: the separable window as two matrix products."""
     a, b = predicted.permute(2, 0, 1), photo.permute(2, 0, 1)
@@ -59,7 +60,7 @@ def ssim_by_products(
     columns = _window_matrix(a.shape[2], a.dtype, a.device)
     filtered = rows @ torch.cat([a, b, a * a, b * b, a * b]) @ columns.mT
     mean_a, mean_b, aa, bb, ab = filtered.split(3)
-    structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
+    structure = (2 * (ab - mean_a * mean_b) + c2) / (aa - mean_a**2 + bb - mean_b**2 + c2)
     return (structure * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)).mean()
 
 
@@ -67,26 +68,42 @@ class _Ssim(torch.autograd.Function):
     """The CPU kernel; its gradient is made together with its value."""
 
     @staticmethod
-    def forward(ctx, predicted, photo):
+    def forward(ctx, predicted, photo, c2):
         a, b = (x.detach().permute(2, 0, 1).contiguous().numpy() for x in (predicted, photo))
-        value, gradient = ssim_and_gradient(a, b)
+        value, gradient = ssim_and_gradient(a, b, c2)
         ctx.save_for_backward(torch.from_numpy(gradient))
         return predicted.new_tensor(value)
 
     @staticmethod
     def backward(ctx, v_value):
         (gradient,) = ctx.saved_tensors
-        return (v_value * gradient).permute(1, 2, 0), None
+        return (v_value * gradient).permute(1, 2, 0), None, None
 
 
-def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Float[Tensor, ""]:
+def ssim(
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
+) -> Float[Tensor, ""]:
     """Mean structural similarity over all whole windows; both sides at least 11 px; gradient by `predicted` only.
 
+    Args:
+        c2: added to variances: structure fainter than that hardly counts.
     Source: Wang et al. 2004.
     """
     if predicted.device.type == "cpu" and predicted.dtype == torch.float32:
-        return _Ssim.apply(predicted, photo)
-    return ssim_by_products(predicted, photo)
+        return _Ssim.apply(predicted, photo, c2)
+    return ssim_by_products(predicted, photo, c2)
+
+
+def as_taken(
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None = None,
+) -> Float[Tensor, "height width 3"]:
+    """The prediction, with the photo's own values where it is no error: brighter than the photo's white, which says
+    only "at least white", and at pixels that do not count (those not in `keep`)."""
+    if keep is not None:
+        predicted = torch.where(keep[..., None], predicted, photo)
+    return torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
 
 
 def photometric(
@@ -95,14 +112,8 @@ def photometric(
     dssim: float,
     keep: Bool[Tensor, "height width"] | None = None,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error.
-
-    Args:
-        keep: the pixels that count; the others are the photo's own on both sides, in SSIM's windows too.
-    """
-    if keep is not None:
-        predicted = torch.where(keep[..., None], predicted, photo)
-    predicted = torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
+    """(1 - dssim) L1 + dssim (1 - SSIM), of the prediction `as_taken`."""
+    predicted = as_taken(predicted, photo, keep)
     loss = (1 - dssim) * (predicted - photo).abs().mean()
     if dssim:
         loss = loss + dssim * (1 - ssim(predicted, photo))

@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry import linear_from_srgb, srgb_from_linear
+from .losses import as_taken, ssim
+from .ssim_kernel import C2
 
 BLOCK_PX = 8
 QUIET_SHARE = 0.2  # of the blocks of like brightness: those with the least texture speak for the noise
@@ -22,6 +24,7 @@ GROUPS = 6  # of brightness
 MIN_BLOCKS = 4  # in a group that is heard
 BLACK, WHITE = 0.5 / 255, 254 / 255  # sRGB values beyond which a photo was clipped
 ROUNDING = 1 / 255 / 12**0.5  # of sRGB values, standard deviation
+DEAFNESS = 4.0  # variances of the noise added to those that SSIM compares
 STRAIGHT_FROM = 2.5  # standard deviations from which errors count in proportion: not all that is off is noise
 
 # Differences of differences along both axes: blind to slopes, of unit gain for white noise.
@@ -145,6 +148,13 @@ class NoiseLevel:
         level = median(noise.level(picture) for noise, picture in zip(found, pictures, strict=True))
         return cls(found, level) if level > threshold else None
 
-    def loss(self, predicted: Tensor, photo: Tensor, frame: int, keep: Tensor | None) -> Float[Tensor, ""]:
-        """`noise_weighted` on the scale of a mean absolute error of sRGB values."""
-        return self.level * noise_weighted(predicted, photo, self.photos[frame], keep)
+    def loss(
+        self, predicted: Tensor, photo: Tensor, frame: int, dssim: float, keep: Tensor | None = None
+    ) -> Float[Tensor, ""]:
+        """(1 - dssim) times `noise_weighted`, on the scale of a mean absolute error of sRGB values, and dssim
+        (1 - SSIM) with the noise added to the variances: SSIM as it is rewards contrast that noise only feigns."""
+        loss = (1 - dssim) * self.level * noise_weighted(predicted, photo, self.photos[frame], keep)
+        if dssim:
+            c2 = C2 + DEAFNESS * self.level**2
+            loss = loss + dssim * (1 - ssim(as_taken(predicted, photo, keep), photo, c2))
+        return loss

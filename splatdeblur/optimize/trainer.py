@@ -247,7 +247,7 @@ class Trainer:
         if (noise := self.noise[level]) is None:
             error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
         else:
-            error = noise.loss(predicted.srgb, photo, frame, keep)
+            error = noise.loss(predicted.srgb, photo, frame, self.config.loss.dssim, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(

@@ -5,6 +5,7 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from splatdeblur.optimize.losses import photometric, ssim, ssim_by_products, temporal
+from splatdeblur.optimize.ssim_kernel import C2
 
 
 def pictures(height, width, dtype=torch.float32):
@@ -25,12 +26,13 @@ def test_ssim_equals_torchmetrics_on_whole_windows(size):
     assert abs(ssim_by_products(a, b) - inner) < 1e-5
 
 
+@pytest.mark.parametrize("c2", [C2, 0.02])
 @pytest.mark.parametrize("size", [(11, 11), (12, 33), (50, 37)])
-def test_the_kernels_gradient_equals_autograds(size):
+def test_the_kernels_gradient_equals_autograds(size, c2):
     a, b = pictures(*size)
     kernel, plain = a.clone().requires_grad_(), a.double().requires_grad_()
-    ssim(kernel, b).backward()
-    ssim_by_products(plain, b.double()).backward()
+    ssim(kernel, b, c2).backward()
+    ssim_by_products(plain, b.double(), c2).backward()
     assert (kernel.grad - plain.grad).norm() < 1e-4 * plain.grad.norm()
 
 
