@@ -32,7 +32,7 @@ class SyntheticCapture:
         viewmats, test_viewmats: world-to-camera, OpenCV axes, middle of the exposure.
         path_viewmats: the same along the exposure, [photo, sub-frame, 4, 4], at shutter times `times`.
         K: intrinsics in pixels, centre of the first pixel at (0.5, 0.5).
-        extent_px: longest way between two places of one point during the exposure, mean over the picture.
+        extent_px: longest way between two places of one point during exposure and read-out, mean over the picture.
         target_px: what was asked for, per photo.
         aperture, focus: of each photo's lens: radius and z-depth in focus, in world units.
         gains: brightness of each photo relative to `sharp`, before clipping.
