@@ -177,7 +177,8 @@ def checked(config: Config) -> Config:
     if 0 < config.train.crop_pixels < 4096:
         raise ConfigError(f"train.crop_pixels is {config.train.crop_pixels}; it must be 4096 or more, or 0 for all")
     rates = config.train.rates
-    decays = {"rates.means": rates.means, "rates.motion": rates.motion, "rates.camera": rates.camera}
+    decays = {"rates.means": rates.means, "rates.motion": rates.motion, "rates.readout": rates.readout}
+    decays |= {"rates.response": rates.response}
     decays |= {"rates.pose": rates.pose} if rates.pose[0] else {}  # 0 keeps the poses as they are
     decays |= {"density.threshold": getattr(config.train.density, "threshold", (1.0,))}
     for key, values in decays.items():

@@ -64,10 +64,6 @@ class Exposure(nn.Module):
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
 
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """Those of the camera, for all photos."""
-        return [*self.shutter.shared_parameters(), *self.tone.shared_parameters()]
-
     def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
 

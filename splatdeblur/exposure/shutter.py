@@ -33,7 +33,8 @@ class Shutter:
         readout: seconds from the first row's exposure to the last row's, over the exposure time; 0 is a global
             shutter. Rows are those of the upright photo, from its top: a phone held upright reads along columns
             instead, which this does not model. (Read from the bottom it is the same photo with time reversed.)
-        learns_readout: that share is learned, one for all photos, starting from `readout`.
+        learns_readout: that share is learned, one for all photos, starting from `readout`, or from a quarter of the
+            largest if that is 0.
         max_readout: the largest share that can be learned.
     """
 
@@ -67,7 +68,7 @@ class ShutterTimes(nn.Module):
         learned = num_frames if shutter.learns_times else 0
         self.log_durations = nn.ParameterList(nn.Parameter(torch.zeros(shutter.max_subframes)) for _ in range(learned))
         if shutter.learns_readout:
-            start = min(max(shutter.readout / shutter.max_readout, 0.05), 0.95)
+            start = min(max((shutter.readout / shutter.max_readout) or 0.25, 0.05), 0.95)
             self.readout_logits = nn.Parameter(torch.tensor([log(start / (1 - start))]))
         self.register_buffer("origin", torch.zeros(1))
 

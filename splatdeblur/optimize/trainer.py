@@ -165,9 +165,11 @@ class Trainer:
         }
         if lens.kernels is not None:
             result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
-        if of_camera := self.exposure.shared_parameters():
-            result["camera"] = torch.optim.Adam(of_camera, lr=0.0)
-        return result
+        of_camera = {
+            "readout": self.exposure.shutter.shared_parameters(),
+            "response": self.exposure.tone.shared_parameters(),
+        }
+        return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_camera.items() if shared}
 
     @property
     def progress(self) -> float:
@@ -187,7 +189,8 @@ class Trainer:
         result["focus"] = geometric(*rates.focus, progress) * wake
         result["embeddings"] = result["kernels"] = rates.kernels * wake
         result["times"] = rates.times * wake
-        result["camera"] = geometric(*rates.camera, progress) * wake
+        result["readout"] = geometric(*rates.readout, progress) * wake
+        result["response"] = geometric(*rates.response, progress) * wake
         result["tone"] = geometric(*rates.tone, progress) * wake
         return {name: rate * self.rate_factor for name, rate in result.items()}
 
