@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..capture.pixels import write_picture
 from ..errors import PoseError
+from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras, inverse, log
 from ..run import Run
 from .alignment import Alignment, fit_similarity
-from .gains import fit_gains, with_gains
 from .metrics import PictureScores, find_lpips, score
 from .pictures import Comparison, telling_photos, unsharpness, write_side_by_side
 from .scores import AlignmentScores, DeblurredInputs, NovelView, Scores

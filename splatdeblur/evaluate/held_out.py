@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..blur import assess_blur
 from ..capture.pixels import read_photo, write_picture
+from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras
 from ..poses.reconstruction import photo_path
 from ..run import Run
-from .gains import fit_gains, with_gains
 from .metrics import find_lpips, score
 from .pictures import Comparison, write_side_by_side
 from .scores import HeldOutPhotos

@@ -74,6 +74,15 @@ class ToneCurve(nn.Module):
         squared = window.radii_squared(self.falloff)
         return (-self.falloff[0] * squared - self.falloff[1] * squared**2).exp()
 
+    def strain(self) -> Float[Tensor, ""]:
+        """Mean square of how far the response's log slopes and the log of the corners' light are from none."""
+        total = torch.zeros(())
+        if self.tone.response_pieces:
+            total = total + (self.log_slopes - self.log_slopes.mean(1, keepdim=True)).square().mean()
+        if self.tone.learns_vignetting:
+            total = total.to(self.falloff) + self.falloff.square().mean()
+        return total
+
     def recoverable(self) -> float:
         """The brightest linear light that some photo shows below white, whatever its colour."""
         return 1 / self.gains().amin(0).max().item() if len(self.log_gains) else 1.0

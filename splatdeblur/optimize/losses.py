@@ -28,6 +28,8 @@ class Loss:
             in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
         path_ramp: progress over which that charge rises from nothing.
         kernels: weight of the mean share of kernels in a photo (BAGS's sparsity of its mask).
+        response: weight of how far a learned response and vignetting are from none: photos of one brightness leave
+            open whether the camera bends the light or the scene is so.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
@@ -38,6 +40,7 @@ class Loss:
     temporal: float = 0.0
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)
+    response: float = 0.05
     pose_anchor: float = 0.0
     kernels: float = 1e-3
 

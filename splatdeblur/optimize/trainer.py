@@ -25,6 +25,7 @@ from ..exposure import (
     Tone,
     Window,
 )
+from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
 CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
+BRIGHTNESS_AT = (0.1, 0.2)  # progress at which the photos' brightness is matched at once
+UNLIKE, WORTH = 0.1, 0.9  # where log-gains are off by that much, and that part of the error is left without
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
@@ -141,6 +144,7 @@ class Trainer:
         self._queue: list[int] = []
         self._smooth_loss, self._best_loss = inf, inf
         self._subframes = [1] * len(photos)
+        self._matches = 0
         self._snapshot: dict | None = None
 
     def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -190,7 +194,8 @@ class Trainer:
         result["embeddings"] = result["kernels"] = rates.kernels * wake
         result["times"] = rates.times * wake
         result["readout"] = geometric(*rates.readout, progress) * wake
-        result["response"] = geometric(*rates.response, progress) * wake
+        # The scene first: what it does not show yet is not to be blamed on the camera.
+        result["response"] = geometric(*rates.response, progress) * ramp(progress, 0.2, 0.3)
         result["tone"] = geometric(*rates.tone, progress) * wake
         return {name: rate * self.rate_factor for name, rate in result.items()}
 
@@ -242,6 +247,8 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
+        if self._matches < len(BRIGHTNESS_AT) and progress >= BRIGHTNESS_AT[self._matches]:
+            self._match_brightness(level)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -266,6 +273,8 @@ class Trainer:
             loss = loss + charge * (smear_px - shows_px).clamp(min=0)
         if predicted.blur.gate is not None:
             loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
+        if self.exposure.tone.shared_parameters():
+            loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
@@ -289,6 +298,34 @@ class Trainer:
             num_subframes=num_subframes, seconds=self.seconds,
             seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
         )  # fmt: skip
+
+    @torch.no_grad()
+    def _match_brightness(self, level: int) -> None:
+        """Gives each photo the gain that it needs before the scene as it is, where gains are far from that: a photo
+        is seen too rarely for steps of gradient to get there."""
+        self._matches += 1
+        log_gains = self.exposure.tone.log_gains
+        if not len(log_gains):
+            return
+        degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
+        options = RenderOptions(self.config.is_antialiased, sh_degree=degree)
+        missing, errors = [], []
+        for frame in range(len(self.photos)):
+            camera = self.photos.cameras[level].at(frame)
+
+            def render(viewmats: Tensor, burst: Burst | None, camera: Cameras = camera) -> Render:
+                views = camera.with_viewmats(viewmats)
+                return self.rasterizer.render(self.scene, views, options=options, burst=burst)
+
+            predicted = self.exposure(render, frame, 1, camera=camera, level=level).srgb
+            photo, keep = self.photos.pictures[level][frame], self.photos.keeps[level][frame]
+            gains = fit_gains(predicted, photo, keep)
+            missing.append(gains.log())
+            errors.append([photometric(p, photo, 0.0, keep).item() for p in (predicted, with_gains(predicted, gains))])
+        off, (before, after) = torch.stack(missing), torch.tensor(errors).sum(0)
+        if off.mean(1).std() > UNLIKE and after < WORTH * before:
+            for log_gain, further in zip(log_gains, off - off.mean(0), strict=True):
+                log_gain += further if len(log_gain) == 3 else further.mean()
 
     def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
         rates = self.learning_rates(progress)
@@ -372,6 +409,7 @@ class Trainer:
             "recoveries": self.recoveries,
             "queue": list(self._queue),
             "subframes": list(self._subframes),
+            "matches": self._matches,
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
             "masks": self.photos.mask_marks,
@@ -397,6 +435,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
+        self._matches = state.get("matches", len(BRIGHTNESS_AT))
         self._smooth_loss, self._best_loss = state["losses"]
         self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]

@@ -66,3 +66,14 @@ def test_what_some_photo_shows_below_white_can_be_recovered():
         tone.log_gains[2].fill_(0.6)
     assert tone.recoverable() == pytest.approx(1.8221, rel=1e-3)
     assert ToneCurve(Tone(False, False), 3).recoverable() == 1
+
+
+def test_strain_is_none_at_the_start_and_pulls_back():
+    tone = ToneCurve(FULL, 1).double()
+    assert tone.strain() == 0
+    with torch.no_grad():
+        tone.log_slopes[0, 0] += 0.4
+        tone.falloff[1] += 0.2
+    tone.strain().backward()
+    assert tone.log_slopes.grad[0, 0] > 0 and tone.falloff.grad[1] > 0
+    assert ToneCurve(Tone(), 1).strain() == 0

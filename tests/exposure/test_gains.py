@@ -2,8 +2,8 @@
 
 import torch
 
-from splatdeblur.evaluate.gains import fit_gains, with_gains
 from splatdeblur.evaluate.metrics import psnr
+from splatdeblur.exposure.gains import fit_gains, with_gains
 
 PICTURES = torch.rand(2, 20, 30, 3, generator=torch.Generator().manual_seed(0))
 GAINS = torch.tensor([[0.6, 0.7, 0.8], [1.5, 1.0, 1.2]])
