@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import count
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 from statistics import median
 
@@ -24,21 +24,22 @@ from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config, config_from_plain, plain, save_config
 from .errors import CaptureError, ConfigError, FormatError, PoseError
 from .evaluate import Scores
-from .exposure import Static
+from .exposure import Defocus, Static
 from .geometry import Cameras
-from .optimize import PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
+from .optimize import Looks, PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
 from .optimize import checkpoint as checkpoints
 from .poses.reconstruction import load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .result import Result, load_result
-from .run import Run
+from .run import Run, atomic_write
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
-BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
+BLUR_PATCHES = 6  # across a photo, which tell how blurred it is
+FINEST_STRIDE_PX = 32  # between them
 MIN_SIDE_PX = 16  # SSIM's window has 11
 MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
@@ -78,7 +79,7 @@ def make_trainer(run: Run, config: Config) -> Trainer:
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
     photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
-    photos = replace(photos, blur_px=_blur_px(photos.pictures[-1], config.train))
+    photos = replace(photos, looks=_looks(photos.pictures[-1], config.train))
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         cameras, reconstruction.points.float(), reconstruction.colors.float(),
@@ -99,14 +100,26 @@ def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
     return chosen
 
 
-def _blur_px(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[float, ...]:
+def _looks(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
     """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
-    if isinstance(settings.motion, Static) or not (settings.max_path or settings.loss.path):
-        return (inf,) * len(pictures)
-    found = [assess_blur(picture, stride_px=BLUR_STRIDE_PX).strength_px for picture in pictures]
-    known = [blur for blur in found if isfinite(blur)]
-    usual = median(known) if known else inf
-    return tuple(blur if isfinite(blur) else usual for blur in found)
+    blurs = not isinstance(settings.motion, Static) or isinstance(settings.lens.focus, Defocus)
+    if not blurs or not (settings.max_path or settings.loss.path):
+        return (Looks(),) * len(pictures)
+    found = [_look(picture) for picture in pictures]
+    known = [looks for looks in found if looks is not None]
+    usual = Looks()
+    if known:
+        usual = Looks(median(looks.blur_px for looks in known), median(looks.most_px for looks in known), 0.0)
+    return tuple(looks or usual for looks in found)
+
+
+def _look(picture: Tensor) -> Looks | None:
+    seen = assess_blur(picture, stride_px=max(FINEST_STRIDE_PX, picture.shape[1] // BLUR_PATCHES))
+    if not isfinite(seen.strength_px):
+        return None
+    _, motion, defocus = seen.probabilities
+    most = seen.map.strength_px[seen.map.confidence > 0].quantile(0.9).item()
+    return Looks(seen.strength_px, max(most, seen.strength_px), defocus / max(motion + defocus, 1e-6))
 
 
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
@@ -157,6 +170,8 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
         logger.info("%s is trained already, with the same settings", run.folder)
     result = load_result(run, config.device)
     result.show()
+    with atomic_write(run.blur) as temporary:
+        temporary.write_text(json.dumps({name: asdict(blur) for name, blur in result.blur().items()}, indent=1))
     return result
 
 

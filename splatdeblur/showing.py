@@ -45,7 +45,7 @@ def stage(source: Path, device: str = "auto") -> Stage:
         PoseError: its poses are damaged.
     """
     if _is_scene(source):
-        return _without_photos(load_scene(source), device)
+        return _without_photos(load_scene(source).detached(), device)
     run = Run(source)
     if not run.folder.is_dir():
         raise FormatError(
@@ -61,7 +61,7 @@ def _without_photos(scene: Gaussians, device: str) -> Stage:
     rasterizer = best_available(device)
     views = around_scene(scene, EYES).to("cpu")
     return Stage(
-        names=(), cameras=views, scene=scene.to(rasterizer.device).detached(),
+        names=(), cameras=views, scene=scene.to(rasterizer.device),
         exposure=_still(views).to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
         target=focus_point(views), read_photo=lambda name: read_photo(Path(name)), step=0,
         other_names=(), other_cameras=views,

@@ -24,13 +24,16 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("export"))
-
-
 def quiet(share, said):
     pass
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("export"))
+    # Drawn once before the disk is full: what the renderer compiles goes to files of its own.
+    render(run.folder, tmp_path_factory.mktemp("drawn"), RenderSettings(), "cpu", quiet)
+    return run
 
 
 def files(folder):

@@ -108,7 +108,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         assert (camera.width, camera.height) == photo.shape[1::-1] == (width // factor, height // factor)
         torch.testing.assert_close(camera.Ks[0, :2], full.Ks[number, :2].float() / factor)
         if index < len(stage.names):
-            assert predicted(stage, index, camera)[0].shape == photo.shape
+            assert predicted(stage, index, camera).srgb.shape == photo.shape
 
 
 def test_a_video_of_photos_of_many_sizes_is_refused_before_it_is_drawn(result, tmp_path):
@@ -142,7 +142,8 @@ def test_photos_of_two_sizes_are_scored_each_at_its_own(result, capture):
         before.rename(sharp)
     inputs = scores.deblurred_inputs
     assert inputs.masked == ["001.png"]
-    assert min(inputs.unaligned.psnr.per_image.values()) > 50 and inputs.unaligned.ssim.mean > 0.999
+    assert min(inputs.unaligned.psnr.per_image.values()) > 50  # 8 bits of the sharp photos
+    assert min(inputs.unaligned.ssim.per_image.values()) > 0.998
     assert inputs.photos.psnr.per_image.keys() == set(result.names)
     assert scores.paths.error_px.keys() == set(result.names) and scores.novel_view is not None
     drawn = result.run.evaluation / "deblurred_inputs"

@@ -133,8 +133,8 @@ class Exposure(nn.Module):
         """Scales a photo's path down until its blur is no longer than `longest_px`."""
         self.motion.shorten(frame, longest_px / self.shutter.exposure_share(), focal_px)
 
-    def subframe_counts(self, focal_px: float) -> list[int]:
+    def subframe_counts(self, focal_px: float, progress: float = 1.0) -> list[int]:
         """How many sub-frames each photo needs by now, from the length of its path."""
         if not self.has_motion:
             return [1] * len(self.motion.poses)
-        return [self.shutter.count(path) for path in self.motion.path_px(focal_px).tolist()]
+        return [self.shutter.count(path, progress) for path in self.motion.path_px(focal_px).tolist()]

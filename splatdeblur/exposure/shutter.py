@@ -28,6 +28,8 @@ class Shutter:
             only with "middles".
         max_subframes: most sub-frames that a photo may use; more by the read-out's share with a rolling shutter.
         spacing_px: a photo uses one sub-frame per so many px of its blur path; 0 uses the most always.
+        fine_from: share of the training after which a photo uses twice as many: by then, what few sub-frames get
+            wrong is more than what is left to learn.
         learns_times: the speed along the path may vary freely between sub-frames (DeblurGS's time alignment).
         is_linear: average in linear light; False averages display values, as most of the field does.
         readout: seconds from the first row's exposure to the last row's, over the exposure time; 0 is a global
@@ -40,8 +42,9 @@ class Shutter:
 
     sampling: Literal["middles", "ends"] = "middles"
     is_thick: bool = True
-    max_subframes: int = 6
+    max_subframes: int = 12
     spacing_px: float = 2.5
+    fine_from: float = 0.5
     learns_times: bool = False
     is_linear: bool = True
     readout: float = 0.0
@@ -153,19 +156,18 @@ class ShutterTimes(nn.Module):
         missing = self.exposure_share() ** 2 / 12 - spread.mean().item()
         return min(max(12 * missing, 0.0) ** 0.5 * num_subframes, 1.0)
 
-    def needed(self, path_px: float) -> int:
-        """How many sub-frames a path of so many px during [0, 1] needs."""
-        by_length = ceil(path_px / (self.shutter.spacing_px or 1.0))
+    def needed(self, path_px: float, progress: float = 0.0) -> int:
+        """How many sub-frames a path of so many px during [0, 1] needs at a progress of the training."""
+        finer = 2 if progress >= self.shutter.fine_from else 1
+        by_length = ceil(finer * path_px / (self.shutter.spacing_px or 1.0))
         if not self.shutter.is_rolling:
             return max(1, by_length)
         halves = ceil(2 / self.exposure_share())
         return max(1, by_length, min(halves, ceil(path_px / ROLLING_SPACING_PX)))
 
-    def count(self, path_px: float) -> int:
+    def count(self, path_px: float, progress: float = 1.0) -> int:
         """How many sub-frames a photo with such a path is given."""
-        return min(self.needed(path_px), self.most) if self.shutter.spacing_px else self.most
-
-    @property
-    def most(self) -> int:
-        """Most sub-frames of any photo."""
-        return ceil(self.shutter.max_subframes / self.exposure_share())
+        most = ceil(self.shutter.max_subframes / self.exposure_share())
+        if not self.shutter.spacing_px:
+            return most
+        return min(self.needed(path_px, progress), most if progress >= self.shutter.fine_from else ceil(most / 2))

@@ -17,6 +17,8 @@ class Loss:
 
     Attributes:
         dssim: share of (1 - SSIM) against L1.
+        slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
+            photo; this makes more of it.
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
             size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
             that is deaf to structure as faint as the noise.
@@ -34,6 +36,7 @@ class Loss:
     """
 
     dssim: float = 0.5
+    slopes: float = 0.5
     noise_from: float = 0.02
     opacity: float = 0.0
     scale: float = 0.0
@@ -114,10 +117,15 @@ def photometric(
     photo: Float[Tensor, "height width 3"],
     dssim: float,
     keep: Bool[Tensor, "height width"] | None = None,
+    slopes: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM), of the prediction `as_taken`."""
+    """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels, of the prediction
+    `as_taken`."""
     predicted = as_taken(predicted, photo, keep)
-    loss = (1 - dssim) * (predicted - photo).abs().mean()
+    error = predicted - photo
+    loss = (1 - dssim) * error.abs().mean()
+    if slopes:
+        loss = loss + slopes * (error.diff(dim=0).abs().mean() + error.diff(dim=1).abs().mean())
     if dssim:
         loss = loss + dssim * (1 - ssim(predicted, photo))
     return loss

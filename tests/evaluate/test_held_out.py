@@ -15,7 +15,7 @@ from splatdeblur.render import RenderOptions
 NAMES = ("001.jpg", "004.jpg")
 
 
-def scored(world, run, steps=40):
+def scored(world, run, steps=25):
     studio = Studio(world.scene, world.rasterizer, RenderOptions())
     turn = torch.tensor([0.0, 0, 0, 0.01, -0.02, 0.01], dtype=torch.float64)  # about a px
     cameras = world.cameras.at([1, 4])
