@@ -25,12 +25,12 @@ from ..exposure import (
     Tone,
     Window,
 )
-from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
+from .look_back import match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
 from .noise import NoiseLevel
 from .photos import PhotoSet
@@ -42,8 +42,7 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
 CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
-BRIGHTNESS_AT = (0.1, 0.2)  # progress at which the photos' brightness is matched at once
-UNLIKE, WORTH = 0.1, 0.9  # where log-gains are off by that much, and that part of the error is left without
+LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress at which all photos are looked at for what steps of gradient miss
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
@@ -146,7 +145,7 @@ class Trainer:
         self._queue: list[int] = []
         self._smooth_loss, self._best_loss = inf, inf
         self._subframes = [1] * len(photos)
-        self._matches = 0
+        self._looks = 0
         self._snapshot: dict | None = None
 
     def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -203,7 +202,8 @@ class Trainer:
         result["focus"] = geometric(*rates.focus, progress) * wake
         result["embeddings"] = result["kernels"] = rates.kernels * wake
         result["times"] = rates.times * wake
-        result["readout"] = geometric(*rates.readout, progress) * wake
+        # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
+        result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])
         # The scene first: what it does not show yet is not to be blamed on the camera.
         result["response"] = geometric(*rates.response, progress) * ramp(progress, 0.2, 0.3)
         result["tone"] = geometric(*rates.tone, progress) * wake
@@ -257,8 +257,8 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        if self._matches < len(BRIGHTNESS_AT) and progress >= BRIGHTNESS_AT[self._matches]:
-            self._match_brightness(level)
+        if self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
+            self._look_back(level)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -307,33 +307,30 @@ class Trainer:
             seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
         )  # fmt: skip
 
+    def _look_back(self, level: int) -> None:
+        """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, and
+        the direction in time of each path, which blur leaves open and a rolling shutter does not."""
+        self._looks += 1
+        pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
+        predict = partial(self._predict, level)
+        if len(self.exposure.tone.log_gains):
+            match_brightness(self.exposure, pictures, keeps, predict)
+        if self.config.shutter.is_rolling and self.exposure.has_motion:
+            focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
+            orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
+
     @torch.no_grad()
-    def _match_brightness(self, level: int) -> None:
-        """Gives each photo the gain that it needs before the scene as it is, where gains are far from that: a photo
-        is seen too rarely for steps of gradient to get there."""
-        self._matches += 1
-        log_gains = self.exposure.tone.log_gains
-        if not len(log_gains):
-            return
+    def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
+        """A whole photo as the training stands, before black."""
         degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree)
-        missing, errors = [], []
-        for frame in range(len(self.photos)):
-            camera = self.photos.cameras[level].at(frame)
+        camera = self.photos.cameras[level].at(frame)
 
-            def render(viewmats: Tensor, burst: Burst | None, camera: Cameras = camera) -> Render:
-                views = camera.with_viewmats(viewmats)
-                return self.rasterizer.render(self.scene, views, options=options, burst=burst)
+        def render(viewmats: Tensor, burst: Burst | None) -> Render:
+            views = camera.with_viewmats(viewmats)
+            return self.rasterizer.render(self.scene, views, options=options, burst=burst)
 
-            predicted = self.exposure(render, frame, 1, camera=camera, level=level).srgb
-            photo, keep = self.photos.pictures[level][frame], self.photos.keeps[level][frame]
-            gains = fit_gains(predicted, photo, keep)
-            missing.append(gains.log())
-            errors.append([photometric(p, photo, 0.0, keep).item() for p in (predicted, with_gains(predicted, gains))])
-        off, (before, after) = torch.stack(missing), torch.tensor(errors).sum(0)
-        if off.mean(1).std() > UNLIKE and after < WORTH * before:
-            for log_gain, further in zip(log_gains, off - off.mean(0), strict=True):
-                log_gain += further if len(log_gain) == 3 else further.mean()
+        return self.exposure(render, frame, num_subframes, camera=camera, level=level).srgb
 
     def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
         rates = self.learning_rates(progress)
@@ -418,7 +415,7 @@ class Trainer:
             "recoveries": self.recoveries,
             "queue": list(self._queue),
             "subframes": list(self._subframes),
-            "matches": self._matches,
+            "looks": self._looks,
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
             "masks": self.photos.mask_marks,
@@ -444,7 +441,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
-        self._matches = state.get("matches", len(BRIGHTNESS_AT))
+        self._looks = state.get("looks", len(LOOK_BACK_AT))
         self._smooth_loss, self._best_loss = state["losses"]
         self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]

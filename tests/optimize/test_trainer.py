@@ -12,7 +12,6 @@ import torch
 from splatdeblur.config import load_preset, presets
 from splatdeblur.errors import FormatError, TrainingError
 from splatdeblur.exposure import Bezier, Shutter, Static, Tone
-from splatdeblur.exposure.gains import with_gains
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
 from splatdeblur.optimize.density import MCMC, Default, relocation
@@ -263,19 +262,3 @@ def test_noisy_photos_are_noticed_and_clean_ones_are_trained_as_ever():
     noisy = Trainer(replace(photos, pictures=grainy), clean.scene, CONFIG, CpuRasterizer())
     assert noisy.noise[-1].level == pytest.approx(0.08, rel=0.25)
     assert isfinite(noisy.step().loss)
-
-
-def test_photos_of_unlike_brightness_get_their_gains_at_once_and_others_are_left_alone():
-    alike = make_trainer()
-    for _ in alike.run():
-        pass
-    before = alike.exposure.tone.gains().detach().clone()
-    alike._match_brightness(-1)
-    assert torch.equal(alike.exposure.tone.gains(), before)
-    true = torch.tensor([0.5, 1.0, 2.0, 0.7, 1.4, 1.0])
-    pictures = tuple(tuple(map(with_gains, level, true[:, None].expand(6, 3))) for level in alike.photos.pictures)
-    clipped = tuple(tuple(p.clamp(0, 1) for p in level) for level in pictures)
-    unlike = Trainer(replace(alike.photos, pictures=clipped), alike.scene, CONFIG, CpuRasterizer())
-    unlike._match_brightness(-1)
-    found, true = unlike.exposure.tone.gains().mean(1).detach(), true / true.log().mean().exp()
-    torch.testing.assert_close(found.log(), true.log(), atol=0.2, rtol=0)  # the scene is young
