@@ -200,10 +200,12 @@ def render(
 def export(
     run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help=", ".join(FORMATS))] = "ply", out: Out,
     downscale: RenderDownscale = 0.0, device: Device = "auto",
+    enlargement: Annotated[float, tyro.conf.arg(help="of a viewer's pictures over the training's, which widens thin "
+                                                     "Gaussians; 1: as trained")] = 1.0,
 ):  # fmt: skip
     """A trained scene, or its sharp photos and cameras, as files for other programs."""
     with _bar() as (show, _):
-        written = export_run(Run(run), format, out, downscale, device, show)
+        written = export_run(Run(run), format, out, downscale, device, show, enlargement)
     for path in written:
         console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path.is_file() else str(path))
 

@@ -23,7 +23,7 @@ from .optimize import Trainer, TrainEvent
 from .optimize import checkpoint as checkpoints
 from .repose import find_by_rendering
 from .result import Result, load_result
-from .run import Run
+from .run import Run, atomic_write
 from .starting import downscale_of, make_trainer
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
         logger.info("%s is trained already, with the same settings", run.folder)
     result = load_result(run, config.device)
     result.show()
+    with atomic_write(run.blur) as temporary:
+        temporary.write_text(json.dumps({name: asdict(blur) for name, blur in result.blur().items()}, indent=1))
     return result
 
 

@@ -12,7 +12,7 @@ from .config import Config, config_from_plain
 from .errors import ConfigError, FormatError
 from .evaluate import Scores, TrainedPhotos, evaluate, show_side_by_side
 from .exposure import Exposure
-from .geometry import Cameras
+from .geometry import Cameras, linear_from_srgb
 from .optimize import checkpoint as checkpoints
 from .poses.reconstruction import load_reconstruction
 from .render import Rasterizer, RenderOptions, best_available
@@ -22,6 +22,21 @@ from .scene import Gaussians
 logger = logging.getLogger(__name__)
 
 PATH_SAMPLES = 33  # instants at which blur paths are compared
+
+
+@dataclass(frozen=True)
+class PhotoBlur:
+    """How much each cause blurred a photo.
+
+    Attributes:
+        path_px: length of the camera's path in the picture.
+        radius_px: mean radius of the disks that what is out of focus spreads over.
+        moved: share of the light that kernels took from other pixels.
+    """
+
+    path_px: float
+    radius_px: float
+    moved: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +68,23 @@ class Result:
         paths = torch.stack([self.exposure.motion(i, times) for i in frames])
         blur = self.exposure.motion.path_px(self.cameras.Ks[:, 0, 0].mean().item())
         return TrainedPhotos(self.names, cameras, paths, times, blur)
+
+    @torch.no_grad()
+    def blur(self) -> dict[str, PhotoBlur]:
+        """What blurred each photo, as learned; by name."""
+        paths = self.exposure.motion.path_px(1.0)
+        found = {}
+        for i, name in enumerate(self.names):
+            camera = self.cameras.at(i).to(self.rasterizer.device)
+            radius = moved = 0.0
+            if not self.exposure.lens.is_clear:
+                viewmat = self.exposure.sharp_viewmat(i)[None]
+                drawn = self.rasterizer.render(self.scene, camera.with_viewmats(viewmat), options=self.options)
+                lens = self.exposure.lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)[1]
+                radius = 0.0 if lens.radius_px is None else lens.radius_px.mean().item()
+                moved = 0.0 if lens.moved is None else lens.moved.mean().item()
+            found[name] = PhotoBlur(paths[i].item() * camera.Ks[0, 0, 0].item(), radius, moved)
+        return found
 
     def show(self) -> Path | None:
         """Draws blurred photos beside sharp renders."""

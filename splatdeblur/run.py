@@ -53,6 +53,10 @@ class Run:
         return self.folder / "events.jsonl"
 
     @property
+    def blur(self) -> Path:
+        return self.folder / "blur.json"
+
+    @property
     def scores(self) -> Path:
         return self.folder / "scores.json"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from math import inf, isfinite
+from math import isfinite
 from statistics import median
 
 import torch
@@ -14,15 +14,16 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import CaptureError, ConfigError, PoseError
-from .exposure import Static
+from .exposure import Defocus, Static
 from .geometry import Cameras
-from .optimize import PhotoSet, TrainConfig, Trainer, initial_scene
+from .optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
 from .poses.reconstruction import Reconstruction, load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .run import Run
 
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
-BLUR_STRIDE_PX = 64  # between the patches that tell how blurred a photo is
+BLUR_PATCHES = 6  # across a photo, which tell how blurred it is
+FINEST_STRIDE_PX = 32  # between them
 MIN_SIDE_PX = 16  # SSIM's window has 11
 MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
@@ -60,7 +61,7 @@ def load_photos(run: Run, config: Config, names: tuple[str, ...], full: Cameras)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
     photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
-    return replace(photos, blur_px=_blur_px(photos.pictures[-1], config.train))
+    return replace(photos, looks=_looks(photos.pictures[-1], config.train))
 
 
 def _chosen(reconstruction: Reconstruction, choices: Choices) -> list[int]:
@@ -81,14 +82,26 @@ def _chosen(reconstruction: Reconstruction, choices: Choices) -> list[int]:
     return chosen
 
 
-def _blur_px(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[float, ...]:
+def _looks(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
     """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
-    if isinstance(settings.motion, Static) or not (settings.max_path or settings.loss.path):
-        return (inf,) * len(pictures)
-    found = [assess_blur(picture, stride_px=BLUR_STRIDE_PX).strength_px for picture in pictures]
-    known = [blur for blur in found if isfinite(blur)]
-    usual = median(known) if known else inf
-    return tuple(blur if isfinite(blur) else usual for blur in found)
+    blurs = not isinstance(settings.motion, Static) or isinstance(settings.lens.focus, Defocus)
+    if not blurs or not (settings.max_path or settings.loss.path):
+        return (Looks(),) * len(pictures)
+    found = [_look(picture) for picture in pictures]
+    known = [looks for looks in found if looks is not None]
+    usual = Looks()
+    if known:
+        usual = Looks(median(looks.blur_px for looks in known), median(looks.most_px for looks in known), 0.0)
+    return tuple(looks or usual for looks in found)
+
+
+def _look(picture: Tensor) -> Looks | None:
+    seen = assess_blur(picture, stride_px=max(FINEST_STRIDE_PX, picture.shape[1] // BLUR_PATCHES))
+    if not isfinite(seen.strength_px):
+        return None
+    _, motion, defocus = seen.probabilities
+    most = seen.map.strength_px[seen.map.confidence > 0].quantile(0.9).item()
+    return Looks(seen.strength_px, max(most, seen.strength_px), defocus / max(motion + defocus, 1e-6))
 
 
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:

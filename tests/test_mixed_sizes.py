@@ -109,7 +109,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         assert (camera.width, camera.height) == photo.shape[1::-1] == (width // factor, height // factor)
         torch.testing.assert_close(camera.Ks[0, :2], full.Ks[number, :2].float() / factor)
         if index < len(stage.names):
-            assert predicted(stage, index, camera)[0].shape == photo.shape
+            assert predicted(stage, index, camera).srgb.shape == photo.shape
 
 
 def test_a_video_of_photos_of_many_sizes_is_refused_before_it_is_drawn(result, tmp_path):
@@ -122,9 +122,11 @@ def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path
     mask = capture / "masks/001.png"
     before = mask.read_bytes()
     Image.new("L", SIZE, 255).save(mask)
-    pipeline.prepare(capture, result.run, result.config, silent)
-    pipeline.pose(result.run, result.config, silent)
-    pipeline.train(result.run, result.config, silent)
+    shutil.copytree(result.run.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    pipeline.prepare(capture, run, result.config, silent)
+    pipeline.pose(run, result.config, silent)
+    pipeline.train(run, result.config, silent)
     mask.write_bytes(before)
     assert "starting anew" in caplog.text
 

@@ -11,7 +11,7 @@ from splatdeblur import pipeline, starting
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.errors import CaptureError
 from splatdeblur.exposure import Static
-from splatdeblur.optimize import TrainConfig, checkpoint
+from splatdeblur.optimize import Looks, TrainConfig, checkpoint
 
 
 def choose(run, **uses):
@@ -97,14 +97,17 @@ def test_too_few_photos_left_are_an_error(run_copy, small_config):
 
 def test_training_is_told_how_blurred_each_photo_looks(run_copy, small_config):
     photos = pipeline.make_trainer(run_copy, small_config).photos
-    assert len(photos.blur_px) == len(photos) and max(photos.blur_px) < photos.cameras[-1].width
+    assert len(photos.looks) == len(photos)
+    assert all(0 <= seen.blur_px <= seen.most_px < photos.cameras[-1].width for seen in photos.looks)
     still = replace(small_config, train=replace(small_config.train, motion=Static()))
-    assert pipeline.make_trainer(run_copy, still).photos.blur_px == (torch.inf,) * len(photos)
+    assert pipeline.make_trainer(run_copy, still).photos.looks == (Looks(),) * len(photos)
 
 
 def test_a_photo_without_texture_counts_as_blurred_as_the_others():
     sharp = shapes(128, 160, seed=1)
     pictures = (sharp, torch.full_like(sharp, 0.5), streaked(sharp, 12.0, 20.0))
-    little, unknown, much = starting._blur_px(pictures, TrainConfig())
+    looks = starting._looks(pictures, TrainConfig())
+    little, unknown, much = (seen.blur_px for seen in looks)
     assert little < 3 < 6 < much < 24
     assert little <= unknown <= much
+    assert looks[2].disks < 0.3  # it is motion

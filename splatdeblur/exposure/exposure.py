@@ -114,7 +114,7 @@ class Exposure(nn.Module):
         """The pose of photo `frame` at one instant of its exposure."""
         return self.motion(frame, self.motion.units.new_tensor([time]))[0]
 
-    def subframe_counts(self, focal_px: float) -> list[int]:
+    def subframe_counts(self, focal_px: float, progress: float = 1.0) -> list[int]:
         """How many sub-frames each photo needs by now, from the length of its blur path."""
         settings = self.shutter.shutter
         if not self.has_motion:
@@ -122,4 +122,7 @@ class Exposure(nn.Module):
         if settings.spacing_px == 0:
             return [settings.max_subframes] * len(self.motion.poses)
         paths = self.motion.path_px(focal_px).tolist()
-        return [min(max(1, ceil(path / settings.spacing_px)), settings.max_subframes) for path in paths]
+        is_fine = progress >= settings.fine_from
+        spacing_px = settings.spacing_px / 2 if is_fine else settings.spacing_px
+        most = settings.max_subframes if is_fine else ceil(settings.max_subframes / 2)
+        return [min(max(1, ceil(path / spacing_px)), most) for path in paths]

@@ -12,6 +12,7 @@ from .mixing import mix
 from .spread import MAX_RADIUS_PX, spread
 
 EMBEDDING = 32
+UNSEEN_PX = 0.25  # a smaller disk leaves 99 % of the light in its pixel; a photo whose disks are all such is in focus
 OCTAVES = 4  # of the sines that tell a kernel where in the picture it is
 
 
@@ -102,6 +103,11 @@ class FocusBlur(nn.Module):
         nearness = torch.where(depth > 0, self.depths[frame] / depth.clamp(min=1e-6), torch.ones_like(depth))
         angle = aperture * nearness.clamp(max=10) - vergence
         return (focal_px * (angle.square() + 1e-12).sqrt()).clamp(max=MAX_RADIUS_PX)
+
+    @torch.no_grad()
+    def start(self, frame: int, angle: float) -> None:
+        """Disks of this radius, in radians, everywhere in a photo."""
+        self.focus[frame].copy_(torch.tensor([0.0, angle]))
 
     @torch.no_grad()
     def narrow(self, frame: int, factor: float) -> None:
@@ -221,7 +227,8 @@ class LensParts(nn.Module):
         if self.focus is not None:
             radius = self.focus.radius_px(depth, frame, camera.Ks[0, 0, 0].item())
             nearness = torch.where(depth > 0, 1 / depth.clamp(min=1e-6), torch.zeros_like(depth))
-            light = spread(light, radius, nearness)
+            if radius.max() > UNSEEN_PX:
+                light = spread(light, radius, nearness)
         if self.kernels is not None:
             stages = len(self.kernels.config.sizes)
             weights, gate = self.kernels(light, depth, frame, camera, level % stages if level < 0 else level)

@@ -19,14 +19,17 @@ class Shutter:
             only with "middles".
         max_subframes: most sub-frames that a photo may use.
         spacing_px: a photo uses one sub-frame per so many px of its blur path; 0 uses the most always.
+        fine_from: share of the training after which a photo uses twice as many: by then, what few sub-frames get
+            wrong is more than what is left to learn.
         learns_times: the speed along the path may vary freely between sub-frames (DeblurGS's time alignment).
         is_linear: average in linear light; False averages display values, as most of the field does.
     """
 
     sampling: Literal["middles", "ends"] = "middles"
     is_thick: bool = True
-    max_subframes: int = 6
+    max_subframes: int = 12
     spacing_px: float = 2.5
+    fine_from: float = 0.5
     learns_times: bool = False
     is_linear: bool = True
 

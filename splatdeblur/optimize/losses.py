@@ -17,6 +17,8 @@ class Loss:
 
     Attributes:
         dssim: share of (1 - SSIM) against L1.
+        slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
+            photo; this makes more of it.
         opacity: weight of the mean opacity; keeps the scene free of fog.
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
@@ -29,6 +31,7 @@ class Loss:
     """
 
     dssim: float = 0.5
+    slopes: float = 0.5
     opacity: float = 0.0
     scale: float = 0.0
     temporal: float = 0.0
@@ -91,8 +94,11 @@ def photometric(
     photo: Float[Tensor, "height width 3"],
     dssim: float,
     keep: Bool[Tensor, "height width"] | None = None,
+    slopes: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM). A photo's white says "at least white": brighter predictions are no error.
+    """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels.
+
+    A photo's white says "at least white": brighter predictions are no error.
 
     Args:
         keep: the pixels that count; the others are the photo's own on both sides, in SSIM's windows too.
@@ -100,7 +106,10 @@ def photometric(
     if keep is not None:
         predicted = torch.where(keep[..., None], predicted, photo)
     predicted = torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
-    loss = (1 - dssim) * (predicted - photo).abs().mean()
+    error = predicted - photo
+    loss = (1 - dssim) * error.abs().mean()
+    if slopes:
+        loss = loss + slopes * (error.diff(dim=0).abs().mean() + error.diff(dim=1).abs().mean())
     if dssim:
         loss = loss + dssim * (1 - ssim(predicted, photo))
     return loss

@@ -19,6 +19,21 @@ Pictures = tuple[Float[Tensor, "_ _ 3"], ...]
 Masks = tuple[Bool[Tensor, "_ _"] | None, ...]
 
 
+@dataclass(frozen=True)
+class Looks:
+    """How blurred a photo looks by itself, in px of the finest level.
+
+    Attributes:
+        blur_px: how far a point smears in half of the photo; infinity where that is not known.
+        most_px: how far in the most blurred tenth of it.
+        disks: how likely blur is focus rather than motion, in [0, 1].
+    """
+
+    blur_px: float = inf
+    most_px: float = inf
+    disks: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class PhotoSet:
     """Posed photos, from coarse to fine, each of its own size.
@@ -29,15 +44,14 @@ class PhotoSet:
         pictures: of each level, sRGB values in [0, 1], [height, width, 3] each; pixels that do not count have their
             photo's mean colour, so that nothing of what was there reaches training.
         keeps: of each level, the pixels that count, [height, width] each; None where all do.
-        blur_px: how far a point smears in each photo, as far as the photo itself tells, in px of the finest level;
-            infinity where that is not known.
+        looks: how blurred each photo is, as far as the photo itself tells.
     """
 
     names: tuple[str, ...]
     cameras: tuple[Cameras, ...]
     pictures: tuple[Pictures, ...]
     keeps: tuple[Masks, ...]
-    blur_px: tuple[float, ...]
+    looks: tuple[Looks, ...]
 
     @classmethod
     def build(
@@ -63,7 +77,7 @@ class PhotoSet:
             tuple(cameras.resized_each(level) for level in sizes),
             tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
             tuple(tuple(reduced_mask(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
-            (inf,) * len(names),
+            (Looks(),) * len(names),
         )
 
     def __len__(self) -> int:
@@ -86,7 +100,7 @@ class PhotoSet:
             tuple(c.at(frames) for c in self.cameras),
             tuple(tuple(level[i] for i in frames) for level in self.pictures),
             tuple(tuple(level[i] for i in frames) for level in self.keeps),
-            tuple(self.blur_px[i] for i in frames),
+            tuple(self.looks[i] for i in frames),
         )
 
     def to(self, device: torch.device | str) -> "PhotoSet":
@@ -96,7 +110,7 @@ class PhotoSet:
             tuple(c.to(device) for c in self.cameras),
             tuple(tuple(p.to(device) for p in level) for level in self.pictures),
             tuple(tuple(k if k is None else k.to(device) for k in level) for level in self.keeps),
-            self.blur_px,
+            self.looks,
         )
 
 

@@ -38,7 +38,7 @@ class LearningRates:
         camera_ramp: share of the training over which camera learning rates rise from 0.
     """
 
-    means: tuple[float, float] = (1.6e-4, 1.6e-5)
+    means: tuple[float, float] = (3.2e-4, 6.4e-5)
     quats: float = 2e-3
     scales: float = 1e-2
     opacities: float = 0.1

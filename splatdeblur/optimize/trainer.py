@@ -114,6 +114,8 @@ class Trainer:
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
             lens=config.lens, noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
+        if self.exposure.lens.focus is not None:
+            self._guess_focus()
         self.optimizers = self._make_optimizers()
         self.density = DensityControl(
             config.density,
@@ -152,6 +154,14 @@ class Trainer:
         if lens.kernels is not None:
             result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
         return result
+
+    def _guess_focus(self) -> None:
+        """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
+        by motion, at next to nothing."""
+        for frame, looks in enumerate(self.photos.looks):
+            if isfinite(looks.most_px):
+                focal = self.photos.cameras[-1].Ks[frame, 0, 0].item()
+                self.exposure.lens.focus.start(frame, looks.disks * looks.most_px / 4 / focal)
 
     @property
     def progress(self) -> float:
@@ -217,7 +227,7 @@ class Trainer:
         frame = self._next_photo()
         cameras = self.photos.cameras[level]
         if self.step_number % len(self.photos) == 0:
-            self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
+            self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
         camera, photo, keep = self._window(level, frame)
@@ -225,7 +235,7 @@ class Trainer:
         predicted = self.exposure(
             self._render_fn(camera, progress), frame, num_subframes, camera=camera, level=level
         )
-        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep)
+        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep, self.config.loss.slopes)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
@@ -234,11 +244,8 @@ class Trainer:
         if self.config.loss.path:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
-            shows_px = self.photos.blur_px[frame] * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            smear_px = self.exposure.motion.length_px(frame, focal)
-            if predicted.blur.radius_px is not None:
-                smear_px = smear_px + 2 * predicted.blur.radius_px.mean()
-            loss = loss + charge * (smear_px - shows_px).clamp(min=0)
+            shows_px = self.photos.looks[frame].blur_px * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
+            loss = loss + charge * (self.exposure.motion.length_px(frame, focal) - shows_px).clamp(min=0)
         if predicted.blur.gate is not None:
             loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
         if self.config.loss.pose_anchor:
@@ -287,12 +294,13 @@ class Trainer:
             return
         camera = self.photos.cameras[-1].at(frame)
         focal = camera.Ks[0, 0, 0].item()
-        longest = self.config.max_path * self.photos.blur_px[frame] + SHARP_PATH * camera.width
-        self.exposure.motion.shorten(frame, longest, focal)
+        looks, sharp_px = self.photos.looks[frame], SHARP_PATH * camera.width
+        self.exposure.motion.shorten(frame, self.config.max_path * looks.blur_px + sharp_px, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
-            if disk > longest:
-                self.exposure.lens.focus.narrow(frame, longest / disk)
+            largest = self.config.max_path * looks.most_px + sharp_px
+            if disk > largest:
+                self.exposure.lens.focus.narrow(frame, largest / disk)
 
     def _is_finite(self) -> bool:
         """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""

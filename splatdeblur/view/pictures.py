@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..capture.pixels import eight_bit
+from ..exposure import LensBlur, Photo
 from ..geometry import Cameras
 from ..render import Burst, Render
 from ..render.rasterizer import ProjectionInfo
@@ -52,18 +54,16 @@ def footprint_counts(info: ProjectionInfo) -> Float[Tensor, "height width"]:
 
 
 @torch.no_grad()
-def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) -> tuple[Tensor, Render]:
+def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) -> Photo:
     """Photo `index` as its exposure makes it, taken from `camera` instead of its own place.
 
     Args:
         camera: one camera, where the photo is at mid-exposure.
         factor: by how much the motion is enlarged.
-    Returns:
-        sRGB values [height, width, 3], not clipped, and the render behind them.
     """
     # Double precision: what the poses' product loses in single would show as noise in the residual.
     middle, here = (c.viewmats[0].double().to(stage.rasterizer.device) for c in (stage.camera(index), camera))
-    lens = camera.to(stage.rasterizer.device)
+    lens, scene = camera.to(stage.rasterizer.device), stage.seen_through(camera)
 
     def moved(poses: Tensor) -> Tensor:
         return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
@@ -72,14 +72,13 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
         if burst is not None and burst.slices is not None:
             burst = replace(burst, slices=moved(burst.slices.flatten(0, 1)).unflatten(0, (-1, 2)))
         views = lens.with_viewmats(moved(viewmats))
-        return stage.rasterizer.render(stage.scene, views, options=stage.options, burst=burst)
+        return stage.rasterizer.render(scene, views, options=stage.options, burst=burst)
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
     longer = factor * camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
     count = max(count, min(MOST_SUBFRAMES, round(count * longer)))
-    photo = stage.exposure(render, index, count, camera=lens)
-    return photo.srgb, photo.render
+    return stage.exposure(render, index, count, camera=lens)
 
 
 @torch.no_grad()
@@ -92,9 +91,11 @@ def draw(
         index: the photo whose motion and brightness a re-blurred picture takes.
     """
     if exposed == Exposed.REBLURRED and index < len(stage.names):
-        srgb, drawn = predicted(stage, index, camera)
+        photo = predicted(stage, index, camera)
+        srgb, drawn = photo.srgb, photo.render
     else:
-        drawn = stage.rasterizer.render(stage.scene, camera.to(stage.rasterizer.device), options=stage.options)
+        scene, lens = stage.seen_through(camera), camera.to(stage.rasterizer.device)
+        drawn = stage.rasterizer.render(scene, lens, options=stage.options)
         srgb = drawn.rgb[0]
     if look == Look.DEPTH:
         depth, is_there = drawn.depth[0].cpu(), drawn.alpha[0].cpu() > 0.5
@@ -109,6 +110,17 @@ def draw(
         counts = footprint_counts(drawn.info)
         srgb = colored(counts, 0.0, counts.max().item())
     return eight_bit(srgb)
+
+
+def lens_map(blur: LensBlur, height: int, width: int) -> Float[Tensor, "height width 3"]:
+    """Where the lens blurs, from dark to pale: disks from 0 to 4 px of radius or the largest, or else the share of
+    light that kernels move."""
+    if blur.radius_px is not None:
+        return colored(blur.radius_px, 0.0, max(4.0, blur.radius_px.max().item()))
+    if blur.moved is not None:
+        full = interpolate(blur.moved[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+        return colored(full, 0.0, 1.0)
+    return colored(torch.zeros(height, width), 0.0, 1.0)
 
 
 def residual(photo: Float[Tensor, "height width 3"], prediction: Float[Tensor, "height width 3"]) -> Tensor:

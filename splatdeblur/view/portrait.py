@@ -7,10 +7,11 @@ import torch
 from jaxtyping import UInt8
 
 from ..capture.pixels import eight_bit
-from .pictures import draw, predicted, residual
+from ..exposure import LensBlur
+from .pictures import draw, lens_map, predicted, residual
 from .stage import Stage
 
-PICTURES = ("photo", "predicted photo", "sharp render", "residual x4")
+PICTURES = ("photo", "predicted photo", "sharp render", "residual x4", "lens blur")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,16 @@ def portrait(stage: Stage, index: int) -> Portrait:
     camera, is_used = stage.camera(index), index < len(stage.names)
     photo = stage.read_photo(stage.all_names[index])
     sharp = torch.from_numpy(draw(stage, camera, index)).float() / 255
-    prediction = predicted(stage, index, camera)[0].cpu().clamp(0, 1) if is_used else sharp
+    made = predicted(stage, index, camera) if is_used else None
+    prediction = sharp if made is None else made.srgb.cpu().clamp(0, 1)
+    blur = LensBlur() if made is None else made.blur
     psnr = -10 * (photo - prediction).square().mean().clamp(min=1e-10).log10().item()
     what = "predicted photo" if is_used else "not trained on; sharp render from where it was placed"
-    shown = (photo, prediction, sharp, residual(photo, prediction))
-    return Portrait(tuple(map(eight_bit, shown)), f"{what}: {psnr:.1f} dB")
+    shown = (photo, prediction, sharp, residual(photo, prediction), lens_map(blur, *photo.shape[:2]))
+    return Portrait(tuple(map(eight_bit, shown)), f"{what}: {psnr:.1f} dB{_of_lens(blur)}")
+
+
+def _of_lens(blur: LensBlur) -> str:
+    """What the lens did, in a few words."""
+    disks = "" if blur.radius_px is None else f", out of focus by {blur.radius_px.mean():.1f} px"
+    return disks + ("" if blur.moved is None else f", kernels move {blur.moved.mean():.0%} of the light")

@@ -60,7 +60,7 @@ def test_kernels_sum_to_one_and_a_closed_gate_lets_the_picture_through():
     assert blur.moved.max() < 1e-6
 
 
-@pytest.mark.parametrize("lens", [Lens(focus=Defocus()), Lens(kernels=PixelKernels(sizes=(3,), features=8))])
+@pytest.mark.parametrize("lens", [Lens(focus=Defocus(start=0.05)), Lens(kernels=PixelKernels(sizes=(3,), features=8))])
 def test_a_photo_teaches_its_own_part_of_the_lens(lens):
     made = exposure(lens)
     made(draw, 0, 1, camera=CAMERA).srgb.square().sum().backward()

@@ -6,7 +6,7 @@ from math import inf
 import torch
 
 from splatdeblur.geometry import Cameras, linear_from_srgb
-from splatdeblur.optimize import PhotoSet
+from splatdeblur.optimize import Looks, PhotoSet
 
 SIZES = ((320, 200), (200, 320), (320, 200))
 
@@ -28,8 +28,9 @@ def test_every_photo_keeps_its_size_at_every_level():
             size = (width // factor, height // factor)
             assert photos.cameras[level].own_sizes[index] == size
             assert photos.pictures[level][index].shape == (*size[::-1], 3) and photos.keeps[level][index] is None
-    assert photos.blur_px == (inf,) * 3
-    assert replace(photos, blur_px=(3.0, 4.0, inf)).at([1]).blur_px == (4.0,)
+    assert photos.looks == (Looks(),) * 3
+    known = tuple(map(Looks, (3.0, 4.0, inf)))
+    assert replace(photos, looks=known).at([1]).looks == (Looks(4.0),)
     assert photos.mean_pixels == 64000 and len(photos.at([1])) == 1
     assert photos.at([1]).cameras[0].sizes is None and photos.at([0, 1]).pictures[0][1].shape == (160, 100, 3)
 

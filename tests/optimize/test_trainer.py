@@ -12,7 +12,7 @@ from splatdeblur.config import load_preset, presets
 from splatdeblur.errors import FormatError, TrainingError
 from splatdeblur.exposure import Bezier, Shutter, Static, Tone
 from splatdeblur.geometry import Cameras
-from splatdeblur.optimize import PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
+from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
 from splatdeblur.optimize.density import MCMC, Default, relocation
 from splatdeblur.optimize.losses import Loss
 from splatdeblur.optimize.schedules import LearningRates, Resolution
@@ -38,7 +38,8 @@ def make_trainer(config=CONFIG, blur_px=None):
     pictures = torch.as_tensor(shots.photos).float()
     names = tuple(f"{i:03d}.png" for i in range(len(viewmats)))
     photos = PhotoSet.build(names, cameras, pictures, config.resolution.levels)
-    photos = replace(photos, blur_px=blur_px or photos.blur_px)
+    if blur_px:
+        photos = replace(photos, looks=tuple(Looks(blur, blur) for blur in blur_px))
     scene = initial_scene(
         cameras, torch.as_tensor(shots.points).float(), torch.as_tensor(shots.point_colors).float(),
         count=300, sh_degree=1, generator=torch.Generator().manual_seed(config.seed),

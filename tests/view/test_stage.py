@@ -77,7 +77,7 @@ def test_a_predicted_photo_is_what_training_compares(shown):
 
     with torch.no_grad():
         expected = shown.exposure(render, 2, shown.subframe_count(2), camera=camera).srgb
-    torch.testing.assert_close(predicted(shown, 2, camera)[0], expected, atol=2e-4, rtol=0)
+    torch.testing.assert_close(predicted(shown, 2, camera).srgb, expected, atol=2e-4, rtol=0)
 
 
 def test_a_reblurred_view_is_the_mean_of_what_the_moving_camera_sees(shown, monkeypatch):
