@@ -79,7 +79,7 @@ class TrainConfig:
     max_path: float = 2.0
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
-    lens: Lens = field(default_factory=Lens)
+    lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
