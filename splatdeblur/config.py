@@ -56,11 +56,11 @@ class PoseConfig:
     Attributes:
         time_limit: seconds after which nothing beyond the first attempt is tried; 0 for no limit.
         render_limit: seconds for finding photos by rendering that structure from motion lost, or placed doubtfully;
-            0 leaves them lost.
+            0 leaves them lost. What was found by then is trained on for a moment longer.
     """
 
     time_limit: float = 300.0
-    render_limit: float = 600.0
+    render_limit: float = 400.0
 
 
 @dataclass(frozen=True)
