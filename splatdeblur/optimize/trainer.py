@@ -15,6 +15,7 @@ from ..errors import TrainingError
 from ..exposure import (
     Bezier,
     CubicSpline,
+    Defocus,
     Exposure,
     Lens,
     LensBlur,
@@ -444,9 +445,7 @@ class Trainer:
         self.optimizers = self._make_optimizers()
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
-        self.density.state = {
-            k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()
-        }
+        self.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
