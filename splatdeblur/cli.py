@@ -160,7 +160,8 @@ def evaluate(
     if novel:
         console.print(
             f"held-out views: PSNR {novel.aligned.psnr.mean:.2f} dB, SSIM {novel.aligned.ssim.mean:.3f} "
-            f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB)"
+            f"(before their poses were refined: {novel.unaligned.psnr.mean:.2f} dB; "
+            f"each in its own brightness: {novel.exposed.psnr.mean:.2f} dB)"
         )
     if scores.held_out and scores.held_out.scores.psnr.per_image:
         psnr, ssim = scores.held_out.scores.psnr, scores.held_out.scores.ssim
@@ -248,6 +249,8 @@ def _tell_lost(found: Reconstruction) -> None:
 def _tell_result(result: Result) -> None:
     _tell_lost(load_reconstruction(result.run))
     console.print(f"{len(result.scene)} Gaussians from {len(result.names)} photos: {result.run.checkpoint}")
+    if told := result.readout():
+        console.print(told)
     console.print(f"photos beside their sharp renders: {result.run.evaluation / 'side_by_side.png'}")
 
 

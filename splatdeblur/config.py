@@ -38,6 +38,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.motion.order": (1, 30),
     "train.shutter.max_subframes": (1, 1000),
     "train.shutter.spacing_px": (0, ENDLESS),
+    "train.shutter.readout": (0, 100),
+    "train.shutter.max_readout": (1e-3, 100),
+    "train.tone.response_pieces": (0, 64),
     "train.density.every": (1, ENDLESS),
     "train.density.reset_every": (0, ENDLESS),
     "train.rates.found_poses": (0, ENDLESS),
@@ -53,11 +56,11 @@ class PoseConfig:
     Attributes:
         time_limit: seconds after which nothing beyond the first attempt is tried; 0 for no limit.
         render_limit: seconds for finding photos by rendering that structure from motion lost, or placed doubtfully;
-            0 leaves them lost.
+            0 leaves them lost. What was found by then is trained on for a moment longer.
     """
 
     time_limit: float = 300.0
-    render_limit: float = 600.0
+    render_limit: float = 180.0
 
 
 @dataclass(frozen=True)
@@ -178,12 +181,24 @@ def checked(config: Config) -> Config:
     if 0 < config.train.crop_pixels < 4096:
         raise ConfigError(f"train.crop_pixels is {config.train.crop_pixels}; it must be 4096 or more, or 0 for all")
     rates = config.train.rates
-    decays = {"rates.means": rates.means, "rates.motion": rates.motion}
+    decays = {"rates.means": rates.means, "rates.motion": rates.motion, "rates.readout": rates.readout}
+    decays |= {"rates.response": rates.response}
     decays |= {"rates.pose": rates.pose} if rates.pose[0] else {}  # 0 keeps the poses as they are
     decays |= {"density.threshold": getattr(config.train.density, "threshold", (1.0,))}
     for key, values in decays.items():
         if min(values) <= 0:
             raise ConfigError(f"train.{key} is {list(values)}; both ends must be above 0")
+    shutter = config.train.shutter
+    if shutter.is_rolling and shutter.sampling != "middles":
+        raise ConfigError(
+            f'train.shutter.sampling is "{shutter.sampling}"; a rolling shutter (train.shutter.readout or '
+            'learns_readout) needs "middles"'
+        )
+    if config.train.tone.response_pieces % 2:
+        raise ConfigError(
+            f"train.tone.response_pieces is {config.train.tone.response_pieces}; it must be even (half of the pieces "
+            "lie below the middle value), or 0"
+        )
     levels, until = config.train.resolution.levels, config.train.resolution.until
     if len(levels) != len(until) + 1 or min(levels) < 1:
         raise ConfigError(

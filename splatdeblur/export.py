@@ -107,6 +107,6 @@ def trajectories(run: Run) -> Trajectories:
     known = [frames[name] for name in result.names]
     times = torch.linspace(0, 1, TRAJECTORY_SAMPLES)
     viewmats = torch.stack([result.exposure.path(i, times) for i in range(len(known))])
-    return Trajectories(
-        result.names, viewmats, times, tuple(f.time_s for f in known), tuple(f.exposure_s for f in known)
-    )
+    longer = 1 / result.exposure.shutter.exposure_share()
+    covered_s = tuple(f.exposure_s and f.exposure_s * longer for f in known)
+    return Trajectories(result.names, viewmats, times, tuple(f.time_s for f in known), covered_s)

@@ -1,7 +1,6 @@
 """Pictures and films of a trained run, or of a scene that came as a file."""
 
 import hashlib
-import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -93,9 +92,8 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
-        spacing = exposure.shutter.shutter.spacing_px or 1.0
         length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
-        count = min(max(1, math.ceil(length_px / spacing)), MAX_SUBFRAMES)
+        count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
@@ -128,7 +126,10 @@ def render(
             f"or a folder as --out instead of {out}"
         )
     folder = out.with_name(f".{out.name}.frames") if is_video else out
-    files = FrameFiles(settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0)
+    files = FrameFiles(
+        settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0,
+        known_light=0.0 if subject.exposure is None else subject.exposure.tone.recoverable(),
+    )  # fmt: skip
 
     def draw(index: int) -> Picture:
         camera = views.at(index)

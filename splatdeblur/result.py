@@ -22,6 +22,7 @@ from .scene import Gaussians
 logger = logging.getLogger(__name__)
 
 PATH_SAMPLES = 33  # instants at which blur paths are compared
+READABLE_PX = 1.0  # photos that smear less hardly tell in which order their rows were read
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,24 @@ class Result:
             return TrainedPhotos(self.names, cameras)
         times = torch.linspace(0, 1, PATH_SAMPLES)
         paths = torch.stack([self.exposure.motion(i, times) for i in frames])
-        blur = self.exposure.motion.path_px(self.cameras.Ks[:, 0, 0].mean().item())
+        focal_px = self.cameras.Ks[:, 0, 0].mean().item()
+        blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)
+
+    def readout(self) -> str | None:
+        """A sentence on the read-out that was learned, and whether it can be believed; None for one that was given."""
+        shutter, photos = self.exposure.shutter, self.photos()
+        if not shutter.shutter.learns_readout or photos.blur_px is None:
+            return None
+        told = f"rolling shutter: reading takes {shutter.readout.item():.2f} of the exposure time"
+        moving = photos.blur_px.median().item()
+        if moving < READABLE_PX:
+            return f"{told}, but half of the photos smear by less than {moving:.1f} px: too little to tell"
+        return f"{told} (half of the photos smear by more than {moving:.1f} px)"
 
     @torch.no_grad()
     def blur(self) -> dict[str, PhotoBlur]:
         """What blurred each photo, as learned; by name."""
-        paths = self.exposure.motion.path_px(1.0)
         found = {}
         for i, name in enumerate(self.names):
             camera = self.cameras.at(i).to(self.rasterizer.device)
@@ -83,7 +95,7 @@ class Result:
                 lens = self.exposure.lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)[1]
                 radius = 0.0 if lens.radius_px is None else lens.radius_px.mean().item()
                 moved = 0.0 if lens.moved is None else lens.moved.mean().item()
-            found[name] = PhotoBlur(paths[i].item() * camera.Ks[0, 0, 0].item(), radius, moved)
+            found[name] = PhotoBlur(self.exposure.blur_px(i, camera.Ks[0, 0, 0].item()).item(), radius, moved)
         return found
 
     def show(self) -> Path | None:

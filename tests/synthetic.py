@@ -32,10 +32,12 @@ class SyntheticCapture:
         viewmats, test_viewmats: world-to-camera, OpenCV axes, middle of the exposure.
         path_viewmats: the same along the exposure, [photo, sub-frame, 4, 4], at shutter times `times`.
         K: intrinsics in pixels, centre of the first pixel at (0.5, 0.5).
-        extent_px: longest way between two places of one point during the exposure, mean over the picture.
+        extent_px: longest way between two places of one point during exposure and read-out, mean over the picture.
         target_px: what was asked for, per photo.
         aperture, focus: of each photo's lens: radius and z-depth in focus, in world units.
         gains: brightness of each photo relative to `sharp`, before clipping.
+        readout: read-out time over exposure time; `times` cover both, as [0, 1].
+        test_light: linear RGB of `test`, not clipped.
         points, point_colors: some of the surface points in view, and their sRGB colour.
     """
 
@@ -55,6 +57,8 @@ class SyntheticCapture:
     focus: Array
     points: Array
     point_colors: Array
+    readout: float
+    test_light: Array
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,18 +72,21 @@ class SyntheticCapture:
             for i, picture in enumerate(pictures):
                 Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(folder / name / f"{i:03d}.png")
         (folder / "transforms.json").write_text(json.dumps(self._transforms(), indent=1))
-        height, subframes = self.photos.shape[1], len(self.times)
+        height = self.photos.shape[1]
+        longer = 1 + self.readout
+        after = self.times * longer - self.readout * (np.arange(height)[:, None] + 0.5) / height
+        is_open = ((after > 0) & (after < 1)).astype(np.float32)
         np.savez_compressed(
             folder / "trajectories.npz",
             c2w=np.linalg.inv(self.path_viewmats) @ OPENGL_FROM_OPENCV,
-            times=self.times,
+            times=self.times * longer,
             gains=self.gains,
-            readout=np.array(0.0),
+            readout=np.array(float(self.readout)),
             extent_px=self.extent_px,
             target=np.array([f"{x:g}" for x in self.target_px]),
             aperture=self.aperture,
             focus=self.focus,
-            row_weights=np.full((height, subframes), 1 / subframes, np.float32),
+            row_weights=is_open / is_open.sum(1, keepdims=True),
         )
         return folder
 
@@ -90,7 +97,7 @@ class SyntheticCapture:
             "camera_model": "OPENCV", "w": width, "h": height,
             "fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2],
             "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0,
-            "camera_angle_x": 2 * np.arctan(width / (2 * K[0, 0])), "readout_fraction": 0.0,
+            "camera_angle_x": 2 * np.arctan(width / (2 * K[0, 0])), "readout_fraction": self.readout,
         }  # fmt: skip
         train = [f"images/{i:03d}.png" for i in range(len(self.photos))]
         test = [f"test/{i:03d}.png" for i in range(len(self.test))]
@@ -154,12 +161,12 @@ def _extent(points: Array, poses: Array, K: Array) -> float:
     return float(gaps.max((0, 1)).mean())
 
 
-def _poses(count: int, rng: np.random.Generator, target: Array, *, phase: float) -> Array:
+def _poses(count: int, rng: np.random.Generator, target: Array, *, phase: float, arc_deg: float = 200) -> Array:
     """Hand-held camera poses on a wide arc around the target, at changing heights and distances."""
     poses = []
     for k in range(count):
         part = (k + phase) / count
-        angle = (part - 0.5) * np.deg2rad(200) + rng.uniform(-0.06, 0.06)
+        angle = (part - 0.5) * np.deg2rad(arc_deg) + rng.uniform(-0.06, 0.06)
         distance, height = 1.65 + 0.15 * np.sin(7 * part + 1), 1.0 + 0.35 * np.sin(11 * part)
         eye = np.array([distance * np.sin(angle), -distance * np.cos(angle), height])
         tilt = _rigid(np.zeros(3), np.array([0, 0, rng.normal() * 0.04]))
@@ -183,6 +190,8 @@ def make_capture(
     samples: int = 2,
     fov_deg: float = 60.0,
     points: int = 1500,
+    readout: float = 0.0,
+    arc_deg: float = 200.0,
 ) -> SyntheticCapture:
     """Photographs the scene with a shaking hand.
 
@@ -198,14 +207,16 @@ def make_capture(
         gain_stops: each photo's brightness is 2^x, x uniform in +- this.
         wobble: 0 makes every path straight and even; 1 bends it strongly.
         samples: rays per pixel and sub-frame.
+        readout: from the first row's exposure to the last row's, in exposures; `blur_px` is one row's.
+        arc_deg: of the way around the target on which cameras stand.
     """
     rng = np.random.default_rng([scene.seed, seed])
     width, height = size
     focal = width / 2 / np.tan(np.deg2rad(fov_deg) / 2)
     K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
     times = (np.arange(subframes) + 0.5) / subframes
-    middles = _poses(photos, rng, scene.target, phase=0.5)
-    held_out = _poses(tests, rng, scene.target, phase=0.3)
+    middles = _poses(photos, rng, scene.target, phase=0.5, arc_deg=arc_deg)
+    held_out = _poses(tests, rng, scene.target, phase=0.3, arc_deg=arc_deg)
     targets = np.resize(np.asarray(blur_px, float), photos)
     disks = np.resize(np.asarray(defocus_px, float), photos)
     lenses = []
@@ -217,8 +228,10 @@ def make_capture(
         focus = float(np.quantile(depth, (0.1, 0.9)[len(lenses) % 2]))
         aperture = disk / focal / float(abs(1 / depth - 1 / focus).mean())
         lenses.append((aperture, focus))
-        path = _path(pose, target, surface, K, rng, times, wobble)
-        shots, each = (path, samples) if target else (pose[None], still * (4 if disk else 1))
+        of_rows = (readout * (np.arange(height) + 0.5) / height + times[:, None]) / (1 + readout)
+        path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], wobble, subframes)
+        path, rolling = path[:subframes], path[subframes:].reshape(subframes, height, 4, 4)
+        shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (4 if disk else 1))
         light = gain * render(scene, shots, K, size, samples=each, rng=rng, aperture=aperture, focus=focus)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)
@@ -235,7 +248,7 @@ def make_capture(
         photos=_eight_bit(blurred), sharp=_eight_bit(sharp), test=_eight_bit(test), depth=np.stack(depths),
         viewmats=np.linalg.inv(middles), test_viewmats=np.linalg.inv(held_out),
         path_viewmats=np.linalg.inv(np.stack(paths)), times=times, K=K, extent_px=np.array(extents),
-        target_px=targets, gains=gains,
+        target_px=targets, gains=gains, readout=readout, test_light=np.stack(test),
         aperture=np.array(lenses)[:, 0], focus=np.array(lenses)[:, 1],
         points=np.concatenate(seen), point_colors=np.concatenate(seen_colors),
     )  # fmt: skip
@@ -263,12 +276,16 @@ def _path(
     rng: np.random.Generator,
     times: Array,
     wobble: float,
+    spanning: int,
 ) -> Array:
-    """Poses along one exposure, scaled until the picture smears as far as asked for: [time, 4, 4]."""
+    """Poses along one exposure, scaled until the picture smears as far as asked for: [time, 4, 4].
+
+    The first `spanning` of `times` are those that count for that.
+    """
     shake = _shake(rng, times, wobble)
     points = surface[:: max(1, len(surface) // 400)]
     scale = 0.0 if target_px == 0 else 1e-3
     for _ in range(4 if target_px else 0):
-        path = pose @ _rigid(scale * shake[:, :3], scale * shake[:, 3:])
+        path = pose @ _rigid(scale * shake[:spanning, :3], scale * shake[:spanning, 3:])
         scale *= target_px / _extent(points, path, K)
     return pose @ _rigid(scale * shake[:, :3], scale * shake[:, 3:])

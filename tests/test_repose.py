@@ -14,6 +14,7 @@ from splatdeblur.capture import Capture
 from splatdeblur.config import Config
 from splatdeblur.evaluate.alignment import fit_similarity
 from splatdeblur.geometry import Cameras, exp, inverse
+from splatdeblur.optimize import relocalize
 from splatdeblur.poses import Posed, load_reconstruction
 from splatdeblur.poses.evidence import Evidence
 from splatdeblur.poses.lenses import pinhole_lens
@@ -23,7 +24,7 @@ from splatdeblur.run import Run
 LOST, MISPLACED, STRANGER = "008.png", "013.png", "019.png"
 FIRM = Evidence("plain", inliers=200, spread=1.0, error_px=0.5, slack=1e-4, link=80)
 CONFIG = replace(
-    Config(), downscale=1.0, device="cpu", train=replace(Config().train, steps=300, gaussians=3000)
+    Config(), downscale=1.0, device="cpu", train=replace(Config().train, steps=240, gaussians=2500)
 )
 
 
@@ -71,7 +72,10 @@ def test_poses_with_doubts_are_not_trained_on(posed):
 
 
 def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(posed, shots, monkeypatch):
-    monkeypatch.setattr(repose, "TRIES", 1)  # the second one only costs time here
+    # Less effort than photos of usual sizes need.
+    monkeypatch.setattr(repose, "TRIES", 1)
+    monkeypatch.setattr(repose, "PROBES", 2)
+    monkeypatch.setattr(relocalize, "STEPS", (25,))
     messages = []
     found = pipeline.pose(posed, CONFIG, lambda fraction, message: messages.append(message))
     assert LOST in found.names and MISPLACED in found.names and STRANGER in found.missing
@@ -82,12 +86,12 @@ def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(
     extent = torch.pdist(true.centers).max().item()
     errors = dict(zip(found.names, (fitted.residuals / extent).tolist(), strict=True))
     assert errors[LOST] < 0.03 and errors[MISPLACED] < 0.03
-    assert found.evidence[LOST].found_by == "rendering" and found.evidence[LOST].residual < 2.0
+    assert found.evidence[LOST].found_by == "rendering" and found.evidence[LOST].residual < 2.5
     assert any("looking for photo" in message for message in messages)
     facts = json.loads((posed.poses / "poses.json").read_text())
     assert LOST in facts["registered"] and STRANGER in facts["missing"] and facts["doubtful"] == {}
     again = load_reconstruction(posed)
-    torch.testing.assert_close(again.cameras.viewmats, found.cameras.viewmats)
+    torch.testing.assert_close(again.cameras.viewmats, found.cameras.viewmats, atol=1e-6, rtol=1e-6)
     assert again.evidence == found.evidence and again.missing == found.missing
     # What was found is not looked for again.
     assert repose.find_by_rendering(posed, CONFIG, pytest.fail).names == found.names

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import make_capture, make_scene
+from synthetic import make_capture, make_scene, render
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,21 @@ def test_a_saved_capture_has_the_files_and_keys_of_a_capture_with_truth(capture,
         "aperture": (4,), "focus": (4,), "row_weights": (48, 9),
     }  # fmt: skip
     np.testing.assert_allclose(truth["c2w"][2, 4], opengl, atol=1e-9)
+
+
+def test_a_rolling_shutter_reads_each_row_during_its_own_part_of_the_path(scene):
+    rolled = make_capture(scene, photos=1, size=(48, 36), blur_px=6, tests=1, subframes=12, readout=2.0, samples=6)
+    poses, times = np.linalg.inv(rolled.path_viewmats[0]), rolled.times * (1 + rolled.readout)
+    for row in (0, 18, 35):
+        start = rolled.readout * (row + 0.5) / 36
+        seen = (times > start) & (times < start + 1)
+        window = render(scene, poses[seen], rolled.K, (48, 36), samples=18, rng=np.random.default_rng(0))
+        other = render(scene, poses[~seen], rolled.K, (48, 36), samples=9, rng=np.random.default_rng(0))
+        mine, wrong = (abs(decoded(rolled.photos[0])[row] - np.clip(x, 0, 1)[row]).mean() for x in (window, other))
+        assert mine < 0.03 and mine < 0.5 * wrong
+
+
+def test_lamps_are_brighter_than_white_and_change_nothing_else():
+    dark, lit = (make_scene(3, bodies=5, texels=192, lamps=lamps) for lamps in ((), (6.0,)))
+    assert lit.bodies[1].mips[0].mean() == pytest.approx(6.0)
+    assert np.array_equal(lit.bodies[2].mips[0], dark.bodies[2].mips[0])

@@ -4,7 +4,7 @@ Numpy alone, with its own rays and sRGB curve, so that it can share no mistake w
 Cameras are pinholes; poses are OpenCV camera-to-world. Light is added up in linear RGB and encoded last.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,13 @@ def encode_srgb(linear: Array) -> Array:
 # ---- the scene
 
 
-def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
+def make_scene(seed: int, *, bodies: int = 9, texels: int = 384, lamps: tuple[float, ...] = ()) -> Scene:
     """A furnished room.
 
     Args:
         bodies: boxes and balls in the middle of the room.
         texels: along one wall; pictures wider than about 400 px want more than the default.
+        lamps: mean linear brightness (white is 1) of as many bodies, which glow.
     """
     rng = np.random.default_rng(seed)
     room_texture = np.stack([_paint(rng, texels, brightness=0.45 if face == 4 else 0.6) for face in range(6)])
@@ -87,7 +88,11 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384) -> Scene:
         paint = np.stack([_paint(rng, brightness=rng.uniform(0.5, 0.9), **finish) for _ in range(6)])
         placed.append(Body(is_ball, np.array([*place, half[2]]), half, turn, [paint]))
     scene = Scene([room, *placed], seed)
-    return Scene([_light(scene, body, rng) for body in scene.bodies], seed)
+    lit = [_light(scene, body, rng) for body in scene.bodies]
+    for k, brightness in enumerate(lamps):
+        glow = brightness / lit[1 + k].mips[0].mean()
+        lit[1 + k] = replace(lit[1 + k], mips=[mip * glow for mip in lit[1 + k].mips])
+    return Scene(lit, seed)
 
 
 def _noise(rng: np.random.Generator, resolution: int, cells: int) -> Array:
@@ -294,7 +299,8 @@ def render(
     """The mean over the given poses of what a camera sees, linear RGB, [height, width, 3].
 
     Args:
-        world_from_camera: [pose, 4, 4], OpenCV axes; each weighs the same.
+        world_from_camera: [pose, 4, 4], OpenCV axes; each weighs the same. Or [pose, height, 4, 4], where each row
+            of the picture has poses of its own.
         samples: rays per pixel and pose, jittered within the pixel.
         aperture: radius of the lens in world units; 0 is a pinhole.
         focus: z-depth at which everything is sharp.
@@ -312,12 +318,20 @@ def render(
                 rays = slice(part, part + _BLOCK)
                 x, y = (column[rays] + shift[0]) / focal[0], (row[rays] + shift[1]) / focal[1]
                 through = _on_disk(len(x), rng) * np.float32(aperture) if aperture else np.zeros((1, 3), np.float32)
-                turn = pose[:3, :3].T.astype(np.float32)
-                ways = (np.stack([x, y, np.ones_like(x)], -1) - through / np.float32(focus)) @ turn
+                # One pose for all rays, or each row's own.
+                here = np.float32(pose[None] if pose.ndim == 2 else pose[row[rays].astype(int)])
+                ways = _turned(here, np.stack([x, y, np.ones_like(x)], -1) - through / np.float32(focus))
                 ways /= np.sqrt(np.einsum("ri,ri->r", ways, ways))[:, None]
-                starts = pose[None, :3, 3].astype(np.float32) + through @ turn
+                starts = here[:, :3, 3] + _turned(here, through)
                 total[rays] += shoot(scene, starts, ways, spread)[0]
     return (total / len(cells)).reshape(height, width, 3)
+
+
+def _turned(poses: Array, vectors: Array) -> Array:
+    """Vectors by the rotation of the one pose, or each by its own."""
+    if len(poses) == 1:
+        return vectors @ poses[0, :3, :3].T
+    return np.einsum("rij,rj->ri", poses[:, :3, :3], np.broadcast_to(vectors, (len(poses), 3)))
 
 
 def _on_disk(count: int, rng: np.random.Generator) -> Array:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..capture.pixels import write_picture
 from ..errors import PoseError
+from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras, inverse, log
 from ..run import Run
 from .alignment import Alignment, fit_similarity
@@ -90,10 +91,13 @@ class AgainstTruth:
         aligned = self.studio.refined(start, truths, depths, steps, on_progress)
         better, _ = self.studio.render(aligned)
         self.write("novel_view/aligned", names, better)
+        gains = tuple(map(fit_gains, better, truths))
         degrees, shifts = _moved(start, aligned, similarity.scale)
         return NovelView(
             aligned=self.score(names, better, truths),
             unaligned=self.score(names, pictures, truths),
+            exposed=self.score(names, tuple(map(with_gains, better, gains)), truths),
+            gains={name: gain.tolist() for name, gain in zip(names, gains, strict=True)},
             moved_deg=dict(zip(names, degrees, strict=True)),
             moved=dict(zip(names, shifts, strict=True)),
         )

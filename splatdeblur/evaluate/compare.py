@@ -39,7 +39,8 @@ def evaluate(
     RUN/scores.json and the pictures it scored to RUN/evaluation.
 
     Test views of the reference are drawn with its lenses, through the similarity that the training cameras give
-    (*unaligned*); then each pose is refined on its picture (*aligned*).
+    (*unaligned*); then each pose is refined on its picture (*aligned*), and last each view takes its picture's
+    brightness and white balance (*exposed*).
 
     Args:
         reference: a folder with transforms.json, and any of sharp/, test/, trajectories.npz; None if there is none.

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..blur import assess_blur
 from ..capture.pixels import read_photo, write_picture
-from ..geometry import Cameras, linear_from_srgb, srgb_from_linear
+from ..exposure.gains import fit_gains, with_gains
+from ..geometry import Cameras
 from ..poses.reconstruction import photo_path
 from ..run import Run
 from .metrics import find_lpips, score
@@ -25,15 +26,8 @@ def fitted_tone(
     model: Float[Tensor, "height width 3"],
     keep: Bool[Tensor, "height width"] | None = None,
 ) -> Float[Tensor, "height width 3"]:
-    """A picture with the gain of each channel, in linear light, that brings it nearest to another of the same view.
-
-    Args:
-        keep: the pixels that the gains are fitted to; None for all.
-    """
-    a, b = linear_from_srgb(picture), linear_from_srgb(model)
-    weight = torch.ones_like(a[..., :1]) if keep is None else keep[..., None].to(a)
-    gains = (weight * a * b).sum((0, 1)) / (weight * a * a).sum((0, 1)).clamp(min=1e-8)
-    return srgb_from_linear(gains * a).clamp(0, 1)
+    """A picture in the brightness and white balance of another of the same view, clipped; see `fit_gains`."""
+    return with_gains(picture, fit_gains(picture, model, keep)).clamp(0, 1)
 
 
 def score_held_out(

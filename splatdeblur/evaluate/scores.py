@@ -15,11 +15,15 @@ from .trajectory import CenterErrors, PathErrors
 class NovelView:
     """Held-out views. `unaligned`: from the similarity alone; `aligned`: each pose then refined on its picture.
 
-    `moved_deg` and `moved` (reference units) say how far refinement turned and shifted each camera.
+    `exposed`: aligned, and each view given the brightness and white balance of its own picture; `gains` are those
+    factors on linear light. `moved_deg` and `moved` (reference units) say how far refinement turned and shifted each
+    camera.
     """
 
     aligned: PictureScores
     unaligned: PictureScores
+    exposed: PictureScores
+    gains: dict[str, list[float]]
     moved_deg: dict[str, float]
     moved: dict[str, float]
 

@@ -55,7 +55,7 @@ class Studio:
     options: RenderOptions
 
     def render(self, cameras: Cameras) -> tuple[Pictures, Depths]:
-        """Clipped pictures and depths of the cameras' own sizes, on the CPU."""
+        """Pictures, not clipped, and depths of the cameras' own sizes, on the CPU."""
         rgb: dict[int, Tensor] = {}
         depth: dict[int, Tensor] = {}
         with torch.no_grad():
@@ -63,7 +63,7 @@ class Studio:
                 alike = cameras.at(group).to(self.rasterizer.device)
                 for part in batches(alike):
                     drawn = self.rasterizer.render(self.scene, alike.at(part), options=self.options)
-                    rgb |= zip(group[part], drawn.rgb.clamp(0, 1).float().cpu(), strict=True)
+                    rgb |= zip(group[part], drawn.rgb.float().cpu(), strict=True)
                     depth |= zip(group[part], drawn.depth.float().cpu(), strict=True)
         each = range(len(cameras))
         return tuple(rgb[i] for i in each), tuple(depth[i] for i in each)

@@ -5,8 +5,9 @@ from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels
 from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
 from .tone import Tone
+from .window import Window
 
 __all__ = [
     "Bezier", "CubicSpline", "Defocus", "Exposure", "Focused", "Lens", "LensBlur", "Linear", "NoKernels", "Photo",
-    "PixelKernels", "RenderFn", "Shutter", "Static", "Tone",
+    "PixelKernels", "RenderFn", "Shutter", "Static", "Tone", "Window",
 ]  # fmt: skip

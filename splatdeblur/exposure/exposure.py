@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
 
 import torch
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
 from .tone import Tone, ToneCurve
+from .window import Window
 
 RenderFn = Callable[[Tensor, Burst | None], Render]
 """Draws the scene from view matrices [S, 4, 4], averaged if a Burst says how."""
@@ -85,44 +85,56 @@ class Exposure(nn.Module):
         camera: Cameras,
         level: int = -1,
         open_for: float | int = 1,
+        window: Window | None = None,
     ) -> Photo:
         """Photo `frame`, averaged from `num_subframes` renders made in one call.
 
         Args:
             camera: that `render` looks through, the photo's or a window of it; its pose is not used.
             level: stage of the resolution, which kernels depend on; -1 is the last.
-            open_for: as in `path`.
+            open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
+            window: which part of the photo `camera` shows; None where it is the whole.
         """
         settings = self.shutter.shutter
+        window = window or Window.whole(camera.width, camera.height)
         viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
         burst = None
         if self.has_motion:
-            slices = None
-            if settings.is_thick:
-                edges = self.path(frame, self.shutter.slice_edges(frame, num_subframes), open_for)
-                slices = torch.stack([edges[:-1], edges[1:]], dim=1)
-            weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
+            slices = self._slices(frame, num_subframes, open_for) if settings.is_thick else None
+            if settings.is_rolling and num_subframes > 1:
+                weights = self.shutter.row_weights(window.rows(viewmats), num_subframes)
+            else:
+                weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
         drawn = render(viewmats, burst)
         if self.lens.is_clear:
-            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear), render=drawn)
+            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
         light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
         light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
-        return Photo(srgb=self.tone(light, frame, is_linear=True), render=drawn, blur=blur)
+        return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
+
+    def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
+        """Poses at the start and at the end of what each sub-frame stands for."""
+        starts, ends = self.shutter.slices(frame, num_subframes)
+        if self.shutter.shutter.is_rolling:
+            return self.path(frame, torch.cat([starts, ends]), open_for).unflatten(0, (2, -1)).transpose(0, 1)
+        edges = self.path(frame, torch.cat([starts, ends[-1:]]), open_for)  # one slice ends where the next begins
+        return torch.stack([edges[:-1], edges[1:]], dim=1)
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""
         return self.motion(frame, self.motion.units.new_tensor([time]))[0]
 
+    def blur_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
+        """About how long a photo's blur is, in px: the part of its path that one row is exposed to."""
+        return self.motion.length_px(frame, focal_px) * self.shutter.exposure_share()
+
+    def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
+        """Scales a photo's path down until its blur is no longer than `longest_px`."""
+        self.motion.shorten(frame, longest_px / self.shutter.exposure_share(), focal_px)
+
     def subframe_counts(self, focal_px: float, progress: float = 1.0) -> list[int]:
-        """How many sub-frames each photo needs by now, from the length of its blur path."""
-        settings = self.shutter.shutter
+        """How many sub-frames each photo needs by now, from the length of its path."""
         if not self.has_motion:
             return [1] * len(self.motion.poses)
-        if settings.spacing_px == 0:
-            return [settings.max_subframes] * len(self.motion.poses)
-        paths = self.motion.path_px(focal_px).tolist()
-        is_fine = progress >= settings.fine_from
-        spacing_px = settings.spacing_px / 2 if is_fine else settings.spacing_px
-        most = settings.max_subframes if is_fine else ceil(settings.max_subframes / 2)
-        return [min(max(1, ceil(path / spacing_px)), most) for path in paths]
+        return [self.shutter.count(path, progress) for path in self.motion.path_px(focal_px).tolist()]

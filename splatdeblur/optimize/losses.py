@@ -19,6 +19,9 @@ class Loss:
         dssim: share of (1 - SSIM) against L1.
         slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
             photo; this makes more of it.
+        noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
+            size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
+            that is deaf to structure as faint as the noise.
         opacity: weight of the mean opacity; keeps the scene free of fog.
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
@@ -27,16 +30,20 @@ class Loss:
             in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
         path_ramp: progress over which that charge rises from nothing.
         kernels: weight of the mean share of kernels in a photo (BAGS's sparsity of its mask).
+        response: weight of how far a learned response and vignetting are from none: photos of one brightness leave
+            open whether the camera bends the light or the scene is so.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
     """
 
     dssim: float = 0.5
     slopes: float = 0.5
+    noise_from: float = 0.02
     opacity: float = 0.0
     scale: float = 0.0
     temporal: float = 0.0
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)
+    response: float = 0.05
     pose_anchor: float = 0.0
     kernels: float = 1e-3
 
@@ -51,7 +58,7 @@ def _window_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Float
 
 
 def ssim_by_products(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
 ) -> Float[Tensor, ""]:
     """SSIM in plain torch, on any device: the separable window as two matrix products."""
     a, b = predicted.permute(2, 0, 1), photo.permute(2, 0, 1)
@@ -59,7 +66,7 @@ def ssim_by_products(
     columns = _window_matrix(a.shape[2], a.dtype, a.device)
     filtered = rows @ torch.cat([a, b, a * a, b * b, a * b]) @ columns.mT
     mean_a, mean_b, aa, bb, ab = filtered.split(3)
-    structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
+    structure = (2 * (ab - mean_a * mean_b) + c2) / (aa - mean_a**2 + bb - mean_b**2 + c2)
     return (structure * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)).mean()
 
 
@@ -67,26 +74,42 @@ class _Ssim(torch.autograd.Function):
     """The CPU kernel; its gradient is made together with its value."""
 
     @staticmethod
-    def forward(ctx, predicted, photo):
+    def forward(ctx, predicted, photo, c2):
         a, b = (x.detach().permute(2, 0, 1).contiguous().numpy() for x in (predicted, photo))
-        value, gradient = ssim_and_gradient(a, b)
+        value, gradient = ssim_and_gradient(a, b, c2)
         ctx.save_for_backward(torch.from_numpy(gradient))
         return predicted.new_tensor(value)
 
     @staticmethod
     def backward(ctx, v_value):
         (gradient,) = ctx.saved_tensors
-        return (v_value * gradient).permute(1, 2, 0), None
+        return (v_value * gradient).permute(1, 2, 0), None, None
 
 
-def ssim(predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Float[Tensor, ""]:
+def ssim(
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
+) -> Float[Tensor, ""]:
     """Mean structural similarity over all whole windows; both sides at least 11 px; gradient by `predicted` only.
 
+    Args:
+        c2: added to variances: structure fainter than that hardly counts.
     Source: Wang et al. 2004.
     """
     if predicted.device.type == "cpu" and predicted.dtype == torch.float32:
-        return _Ssim.apply(predicted, photo)
-    return ssim_by_products(predicted, photo)
+        return _Ssim.apply(predicted, photo, c2)
+    return ssim_by_products(predicted, photo, c2)
+
+
+def as_taken(
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None = None,
+) -> Float[Tensor, "height width 3"]:
+    """The prediction, with the photo's own values where it is no error: brighter than the photo's white, which says
+    only "at least white", and at pixels that do not count (those not in `keep`)."""
+    if keep is not None:
+        predicted = torch.where(keep[..., None], predicted, photo)
+    return torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
 
 
 def photometric(
@@ -96,16 +119,9 @@ def photometric(
     keep: Bool[Tensor, "height width"] | None = None,
     slopes: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels.
-
-    A photo's white says "at least white": brighter predictions are no error.
-
-    Args:
-        keep: the pixels that count; the others are the photo's own on both sides, in SSIM's windows too.
-    """
-    if keep is not None:
-        predicted = torch.where(keep[..., None], predicted, photo)
-    predicted = torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
+    """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels, of the prediction
+    `as_taken`."""
+    predicted = as_taken(predicted, photo, keep)
     error = predicted - photo
     loss = (1 - dssim) * error.abs().mean()
     if slopes:

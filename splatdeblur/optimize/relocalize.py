@@ -25,8 +25,8 @@ THUMBNAIL_PX = 20  # of the shorter side, at least; SSIM needs eleven
 ROUNDS = (1.0, 0.5, 0.25)  # how far around the best poses thumbnails are drawn, one round after the other
 AROUND = 16  # new poses around each
 LOOK, ROLL, FORWARD = 0.15, 0.1, 0.1  # how far: in focal lengths, radians and scene depths
-EFFORT = ((1, 40), (3, 30), (4, 25))  # poses refined, and steps of each, at full size, at half of it, and below
-KEPT = 4  # poses that a round goes on with
+KEPT = 4  # poses that a round of thumbnails goes on with, and refinement begins with; half of them at each next size
+STEPS = (40, 30, 25)  # of refinement at full size, at half of it, and below
 STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at last, in px of the level
 TURN = 2.0  # steps around the scene are longer, as they show less
 START_PATH_PX = 1.0  # length of the random path that each refinement starts from
@@ -97,10 +97,11 @@ class Relocalizer:
 
     def settle(self, lost: Lost, guesses: list[Guess]) -> Guess:
         """The best of some guesses, best first, after refinement from coarse to fine."""
+        guesses = guesses[:KEPT]
         for level in range(max(lost.thumbnail_level - 1, 0), -1, -1):
-            count, steps = EFFORT[min(level, len(EFFORT) - 1)]
-            small = lost.at_level(level)
-            guesses = sorted((self.refine(small, g, steps) for g in guesses[:count]), key=lambda g: g.loss)
+            small, steps = lost.at_level(level), STEPS[min(level, len(STEPS) - 1)]
+            refined = sorted((self.refine(small, g, steps) for g in guesses), key=lambda g: g.loss)
+            guesses = refined[: max(1, len(refined) // 2)]
         return guesses[0]
 
     def guess(self, viewmat: Float[Tensor, "4 4"]) -> Guess:

@@ -40,14 +40,14 @@ def _across(a, b, taps, out):
 
 
 @njit(**OPTIONS)
-def _down_and_compare(rows, taps, similarity, slopes):
+def _down_and_compare(rows, taps, c2, similarity, slopes):
     """Filters columns, sums SSIM per row of windows, and writes its slopes by mean a, a a and a b.
 
     rows [3, MAPS, H, W - 10]; similarity [3, H - 10]; slopes [3, 3, H - 10, W - 10].
     """
     channels, _, height, valid_x = rows.shape
     valid_y = height - WINDOW + 1
-    two, c1, c2 = np.float32(2), np.float32(C1), np.float32(C2)
+    two, c1 = np.float32(2), np.float32(C1)
     for work in prange(channels * valid_y):
         c, y = work // valid_y, work % valid_y
         f = np.zeros((MAPS, valid_x), np.float32)
@@ -98,14 +98,14 @@ def _back(a, b, taps, slopes, scale, out):
             )
 
 
-def ssim_and_gradient(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray]:
+def ssim_and_gradient(a: np.ndarray, b: np.ndarray, c2: float = C2) -> tuple[float, np.ndarray]:
     """Mean SSIM over all whole windows of two pictures [3, H, W], float32, and its gradient by the first."""
     channels, height, width = a.shape
     rows = np.empty((channels, MAPS, height, width - WINDOW + 1), np.float32)
     _across(a, b, TAPS, rows)
     similarity = np.empty((channels, height - WINDOW + 1), np.float32)
     slopes = np.empty((channels, 3, height - WINDOW + 1, width - WINDOW + 1), np.float32)
-    _down_and_compare(rows, TAPS, similarity, slopes)
+    _down_and_compare(rows, TAPS, np.float32(c2), similarity, slopes)
     windows = slopes[:, 0].size
     gradient = np.empty_like(a)
     _back(a, b, TAPS, slopes, np.float32(1 / windows), gradient)

@@ -12,13 +12,28 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..exposure import Bezier, CubicSpline, Exposure, Lens, LensBlur, Linear, RenderFn, Shutter, Static, Tone
+from ..exposure import (
+    Bezier,
+    CubicSpline,
+    Defocus,
+    Exposure,
+    Lens,
+    LensBlur,
+    Linear,
+    RenderFn,
+    Shutter,
+    Static,
+    Tone,
+    Window,
+)
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
+from .look_back import match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
+from .noise import NoiseLevel
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .visits import VisitAdam
@@ -28,6 +43,7 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
 CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
+LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress at which all photos are looked at for what steps of gradient miss
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
@@ -64,7 +80,7 @@ class TrainConfig:
     max_path: float = 2.0
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
-    lens: Lens = field(default_factory=Lens)
+    lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
@@ -114,6 +130,7 @@ class Trainer:
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
             lens=config.lens, noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
+        self.noise = [NoiseLevel.of(level, config.loss.noise_from) for level in photos.pictures]
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         self.optimizers = self._make_optimizers()
@@ -129,6 +146,7 @@ class Trainer:
         self._queue: list[int] = []
         self._smooth_loss, self._best_loss = inf, inf
         self._subframes = [1] * len(photos)
+        self._looks = 0
         self._snapshot: dict | None = None
 
     def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -153,7 +171,11 @@ class Trainer:
         }
         if lens.kernels is not None:
             result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
-        return result
+        of_camera = {
+            "readout": self.exposure.shutter.shared_parameters(),
+            "response": self.exposure.tone.shared_parameters(),
+        }
+        return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_camera.items() if shared}
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
@@ -181,6 +203,10 @@ class Trainer:
         result["focus"] = geometric(*rates.focus, progress) * wake
         result["embeddings"] = result["kernels"] = rates.kernels * wake
         result["times"] = rates.times * wake
+        # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
+        result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])
+        # The scene first: what it does not show yet is not to be blamed on the camera.
+        result["response"] = geometric(*rates.response, progress) * ramp(progress, 0.2, 0.3)
         result["tone"] = geometric(*rates.tone, progress) * wake
         return {name: rate * self.rate_factor for name, rate in result.items()}
 
@@ -189,18 +215,20 @@ class Trainer:
             self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
         return self._queue.pop()
 
-    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None]:
-        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large."""
+    def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None, Window]:
+        """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large;
+        and which part of the photo that is."""
         camera, photo = self.photos.cameras[level].at(frame), self.photos.pictures[level][frame]
         keep = self.photos.keeps[level][frame]
         share = (self.config.crop_pixels or inf) / (camera.width * camera.height)
         if share >= 1:
-            return camera, photo, keep
+            return camera, photo, keep, Window.whole(camera.width, camera.height)
         width, height = round(camera.width * share**0.5), round(camera.height * share**0.5)
         free = torch.tensor([camera.width - width + 1, camera.height - height + 1])
         left, top = (torch.rand(2, generator=self.generator) * free).long().tolist()
-        window = slice(top, top + height), slice(left, left + width)
-        return camera.cropped(left, top, width, height), photo[window], None if keep is None else keep[window]
+        part = slice(top, top + height), slice(left, left + width)
+        window = Window(left, top, width, height, camera.width, camera.height)
+        return camera.cropped(left, top, width, height), photo[part], None if keep is None else keep[part], window
 
     def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
         """Draws the scene as it is at this progress, through one photo's lens."""
@@ -230,12 +258,18 @@ class Trainer:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        camera, photo, keep = self._window(level, frame)
+        if self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
+            self._look_back(level)
+        camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
-            self._render_fn(camera, progress), frame, num_subframes, camera=camera, level=level
+            self._render_fn(camera, progress), frame, num_subframes, camera=camera, level=level, window=window
         )
-        error = photometric(predicted.srgb, photo, self.config.loss.dssim, keep, self.config.loss.slopes)
+        charges = self.config.loss
+        if (noise := self.noise[level]) is None:
+            error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes)
+        else:
+            error = noise.loss(predicted.srgb, photo, frame, charges.dssim, keep)
         loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
@@ -245,9 +279,11 @@ class Trainer:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self.photos.looks[frame].blur_px * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            loss = loss + charge * (self.exposure.motion.length_px(frame, focal) - shows_px).clamp(min=0)
+            loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
         if predicted.blur.gate is not None:
             loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
+        if self.exposure.tone.shared_parameters():
+            loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
 
@@ -272,6 +308,31 @@ class Trainer:
             seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
         )  # fmt: skip
 
+    def _look_back(self, level: int) -> None:
+        """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, and
+        the direction in time of each path, which blur leaves open and a rolling shutter does not."""
+        self._looks += 1
+        pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
+        predict = partial(self._predict, level)
+        if len(self.exposure.tone.log_gains):
+            match_brightness(self.exposure, pictures, keeps, predict)
+        if self.config.shutter.is_rolling and self.exposure.has_motion:
+            focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
+            orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
+
+    @torch.no_grad()
+    def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
+        """A whole photo as the training stands, before black."""
+        degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
+        options = RenderOptions(self.config.is_antialiased, sh_degree=degree)
+        camera = self.photos.cameras[level].at(frame)
+
+        def render(viewmats: Tensor, burst: Burst | None) -> Render:
+            views = camera.with_viewmats(viewmats)
+            return self.rasterizer.render(self.scene, views, options=options, burst=burst)
+
+        return self.exposure(render, frame, num_subframes, camera=camera, level=level).srgb
+
     def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
         rates = self.learning_rates(progress)
         for name, optimizer in self.optimizers.items():
@@ -295,7 +356,7 @@ class Trainer:
         camera = self.photos.cameras[-1].at(frame)
         focal = camera.Ks[0, 0, 0].item()
         looks, sharp_px = self.photos.looks[frame], SHARP_PATH * camera.width
-        self.exposure.motion.shorten(frame, self.config.max_path * looks.blur_px + sharp_px, focal)
+        self.exposure.shorten(frame, self.config.max_path * looks.blur_px + sharp_px, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
             largest = self.config.max_path * looks.most_px + sharp_px
@@ -364,6 +425,7 @@ class Trainer:
             "recoveries": self.recoveries,
             "queue": list(self._queue),
             "subframes": list(self._subframes),
+            "looks": self._looks,
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
             "masks": self.photos.mask_marks,
@@ -383,12 +445,11 @@ class Trainer:
         self.optimizers = self._make_optimizers()
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
-        self.density.state = {
-            k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()
-        }
+        self.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
+        self._looks = state.get("looks", len(LOOK_BACK_AT))
         self._smooth_loss, self._best_loss = state["losses"]
         self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]

@@ -23,7 +23,7 @@ MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
 MIN_STEPS = 8  # frames between others; fewer do not tell what is usual
 MIN_JUMP = 1e-4  # of the cameras' extent; where less is usual, the camera stood on a tripod
 MAX_JUMP = 10.0  # times what is usual in a video
-MAX_RESIDUAL = 2.0  # times what is usual around a photo
+MAX_RESIDUAL = 2.5  # times what is usual around a photo
 RENDERING = "rendering"
 
 

@@ -38,7 +38,8 @@ class Trajectories:
         viewmats: of each photo at each of the shutter times.
         shutter_times: in [0, 1].
         taken_at_s: middle of each exposure, in seconds; None if unknown.
-        exposures_s: length of each exposure, in seconds; None if unknown.
+        exposures_s: what [0, 1] stands for, in seconds: the exposure, and the read-out of a rolling shutter; None if
+            unknown.
     """
 
     names: tuple[str, ...]

@@ -44,12 +44,15 @@ class FrameFiles:
     Attributes:
         format: "png" (8 bits), "png16" (16 bits) or "exr" (linear light, half floats, brighter than white too).
         max_depth: z-depth in world units that the last step of a 16-bit depth picture stands for; 0 for no depth.
+        known_light: the brightest linear light that some photo shows below white: what is brighter in an EXR picture
+            only says "at least so bright", and the pictures and the manifest say so; 0 where it is not known.
         folder: where the pictures lie in the output folder; depth lies beside.
     """
 
     format: PictureFormat = "png"
     max_depth: float = 0.0
     folder: str = ""
+    known_light: float = 0.0
 
     def paths(self, out: Path, name: str) -> list[Path]:
         """The files of view `name`."""
@@ -101,6 +104,8 @@ def _claim(names: tuple[str, ...], out: Path, files: FrameFiles, made_from: str,
     facts = {"made_from": made_from, "files": sorted(str(path.relative_to(out)) for path in {*wanted, *owned})}
     if files.max_depth:
         facts["depth"] = {"world_units_per_step": files.max_depth / DEPTH_STEPS, "nothing": 0, "is": "z-depth"}
+    if files.format == "exr" and files.known_light:
+        facts["light"] = {"known_up_to": files.known_light, "brighter": "clipped in every photo: at least so bright"}
     with atomic_write(out / MANIFEST) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
 
@@ -129,7 +134,7 @@ def _write(picture: Picture, files: FrameFiles, path: Path, *depth_paths: Path) 
     elif files.format == "png16":
         write_png16(path, (picture.srgb.clamp(0, 1) * 65535).round().cpu().numpy().astype(np.uint16))
     else:
-        _write_exr(path, picture)
+        _write_exr(path, picture, files.known_light)
 
 
 def depth_colors(depth: Float[Tensor, "height width"], max_depth: float) -> UInt8[np.ndarray, "height width 3"]:
@@ -145,11 +150,12 @@ def _require_exr(files: FrameFiles) -> None:
             raise FormatError("EXR needs OpenEXR: pip install 'splatdeblur[exr]', or take --format png16") from error
 
 
-def _write_exr(path: Path, picture: Picture) -> None:
+def _write_exr(path: Path, picture: Picture, known_light: float) -> None:
     """Linear light of Rec. 709 primaries as RGB half floats, z-depth as Z."""
     import OpenEXR
 
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    header |= {"knownLightUpTo": known_light} if known_light else {}
     channels = {
         "RGB": linear_from_srgb(picture.srgb).cpu().numpy().astype(np.float16),
         "Z": picture.depth.cpu().numpy().astype(np.float32),

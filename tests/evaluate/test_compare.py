@@ -60,6 +60,8 @@ def test_a_perfect_run_in_another_world_scores_perfectly(world, reference, train
     )
     assert scores.novel_view.unaligned.psnr.mean > 50  # 8 bits of the reference pictures
     assert scores.novel_view.aligned.psnr.mean > 50
+    assert scores.novel_view.exposed.psnr.mean > 50
+    assert all(abs(gain - 1) < 0.01 for gains in scores.novel_view.gains.values() for gain in gains)
     assert scores.deblurred_inputs.unaligned.psnr.mean > 50
     assert scores.deblurred_inputs.photos.psnr.mean == 100
     assert scores.centers.ate < 1e-6

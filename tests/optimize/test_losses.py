@@ -5,6 +5,7 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from splatdeblur.optimize.losses import photometric, ssim, ssim_by_products, temporal
+from splatdeblur.optimize.ssim_kernel import C2
 
 
 def pictures(height, width, dtype=torch.float32):
@@ -25,12 +26,13 @@ def test_ssim_equals_torchmetrics_on_whole_windows(size):
     assert abs(ssim_by_products(a, b) - inner) < 1e-5
 
 
+@pytest.mark.parametrize("c2", [C2, 0.02])
 @pytest.mark.parametrize("size", [(11, 11), (12, 33), (50, 37)])
-def test_the_kernels_gradient_equals_autograds(size):
+def test_the_kernels_gradient_equals_autograds(size, c2):
     a, b = pictures(*size)
     kernel, plain = a.clone().requires_grad_(), a.double().requires_grad_()
-    ssim(kernel, b).backward()
-    ssim_by_products(plain, b.double()).backward()
+    ssim(kernel, b, c2).backward()
+    ssim_by_products(plain, b.double(), c2).backward()
     assert (kernel.grad - plain.grad).norm() < 1e-4 * plain.grad.norm()
 
 
@@ -45,6 +47,18 @@ def test_white_says_at_least_white():
     assert photometric(photo * 0.5, photo, 0.0) == 0.5
     grey = torch.full((16, 16, 3), 0.5)
     assert photometric(grey * 3, grey, 0.0) == 1.0
+
+
+def test_beyond_white_a_prediction_is_compared_as_the_camera_would_clip_it():
+    predicted, photo = pictures(40, 50)
+    is_lamp = torch.zeros(40, 50, dtype=torch.bool)
+    is_lamp[10:20, 15:30] = True
+    photo = torch.where(is_lamp[..., None], 1.0, photo.clamp(max=0.98))
+    predicted = torch.where(is_lamp[..., None], 1.0 + predicted, predicted).requires_grad_()
+    loss = photometric(predicted, photo, 0.5)
+    assert loss == photometric(predicted.detach().clamp(max=1), photo, 0.5)  # in SSIM's windows around the lamp, too
+    loss.backward()
+    assert (predicted.grad[is_lamp] == 0).all() and (predicted.grad[~is_lamp] != 0).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -11,7 +11,7 @@ from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.scene import Gaussians, from_points
 
-WIDTH, HEIGHT, FOCAL, DEPTH = 72, 48, 60.0, 4.0
+WIDTH, HEIGHT, FOCAL, DEPTH = 96, 64, 80.0, 4.0
 CONFIG = TrainConfig()
 
 
@@ -91,20 +91,11 @@ def test_a_blurred_dark_photo_is_found_where_it_was_taken(scene):
     assert 0.5 * path_px < motion.length_px(0, FOCAL) < 2 * path_px
 
 
-def test_a_photo_of_another_place_is_explained_much_worse(scene):
-    cameras = cameras_around(5)
-    lost = lost_photo(scene, cameras.at(2), 3.0)
-    other = replace(lost, picture=lost.picture.flip(0))
-    finder = Relocalizer(scene, CpuRasterizer(), CONFIG, generator())
-    starts = cameras.viewmats[[0, 1, 3, 4]]
-    assert finder.find(other, starts).loss > 4 * finder.find(lost, starts).loss
-
-
 def test_masked_pixels_do_not_mislead(scene):
     cameras = cameras_around(5)
     lost = lost_photo(scene, cameras.at(2), 2.0)
     picture, keep = lost.picture.clone(), torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
-    picture[10:30, 20:50], keep[10:30, 20:50] = torch.tensor([1.0, 0.0, 0.0]), False
+    picture[14:40, 26:66], keep[14:40, 26:66] = torch.tensor([1.0, 0.0, 0.0]), False
     finder = Relocalizer(scene, CpuRasterizer(), CONFIG, generator())
     found = finder.find(replace(lost, picture=picture, keep=keep), cameras.viewmats[[0, 1, 3, 4]])
     assert apart(found.viewmat, cameras.viewmats[2])[0] < 0.06

@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from functools import lru_cache
+from math import isfinite
 
 import pytest
 import synthetic
@@ -228,3 +229,36 @@ def test_relocated_copies_look_like_the_gaussian_they_replace():
         x = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
         stack = 1 - (1 - new_opacity * torch.exp(-(x / ratio[:, 0]) ** 2 / 2)) ** copies
         torch.testing.assert_close(stack.sum(0), (opacity * torch.exp(-(x**2) / 2)).sum(0), rtol=1e-6, atol=0)
+
+
+def test_the_cameras_own_settings_are_learned_and_resume_bit_for_bit(tmp_path):
+    shutter, tone = replace(CONFIG.shutter, learns_readout=True), Tone(response_pieces=4, learns_vignetting=True)
+    config = replace(CONFIG, steps=30, shutter=shutter, tone=tone, crop_pixels=1500)
+    straight = make_trainer(config)
+    shared = [*straight.exposure.shutter.shared_parameters(), *straight.exposure.tone.shared_parameters()]
+    before = [p.detach().clone() for p in shared]
+    for _ in straight.run():
+        pass
+    assert len(shared) == 3 and all((a != b).any() for a, b in zip(shared, before, strict=True))
+    first, second = make_trainer(config), make_trainer(config)
+    for _ in range(17):
+        first.step()
+    checkpoint.save(first, tmp_path / "latest.pt", {})
+    second.load_state(checkpoint.load(tmp_path / "latest.pt").state)
+    for _ in second.run():
+        pass
+    torch.testing.assert_close(everything(second), everything(straight), atol=0, rtol=0)
+
+
+def test_noisy_photos_are_noticed_and_clean_ones_are_trained_as_ever():
+    clean = make_trainer()
+    assert all(noise is None for noise in clean.noise)
+    photos = clean.photos
+    generator = torch.Generator().manual_seed(0)
+    grainy = tuple(
+        tuple((p + 0.08 * torch.randn(p.shape, generator=generator)).clamp(0, 1) for p in level)
+        for level in photos.pictures
+    )
+    noisy = Trainer(replace(photos, pictures=grainy), clean.scene, CONFIG, CpuRasterizer())
+    assert noisy.noise[-1].level == pytest.approx(0.08, rel=0.25)
+    assert isfinite(noisy.step().loss)

@@ -61,6 +61,13 @@ def test_exr_holds_linear_light_brighter_than_white_and_depth(tmp_path):
     np.testing.assert_array_equal(channels["Z"].pixels, picture.depth.numpy())
 
 
+def test_exr_says_up_to_where_its_light_is_known(tmp_path):
+    OpenEXR = pytest.importorskip("OpenEXR")
+    write(tmp_path, files=FrameFiles("exr", known_light=1.5))
+    assert OpenEXR.File(str(tmp_path / "a.exr")).header()["knownLightUpTo"] == 1.5
+    assert json.loads((tmp_path / "render.json").read_text())["light"]["known_up_to"] == 1.5
+
+
 def test_depth_comes_with_its_scale(tmp_path):
     write(tmp_path, files=FrameFiles(max_depth=5.0))
     steps = np.asarray(Image.open(tmp_path / "depth" / "c.png")).astype(float)

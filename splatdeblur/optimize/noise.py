@@ -1,0 +1,160 @@
+"""Sensor noise: how much of it a photo has, and what a prediction costs against a noisy photo.
+
+In linear light the variance of a sensor grows with the signal: photons come one by one, and reading adds its own.
+Source of the model: Foi et al. 2008.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..geometry import linear_from_srgb, srgb_from_linear
+from .losses import as_taken, ssim
+from .ssim_kernel import C2
+
+BLOCK_PX = 8
+QUIET_SHARE = 0.2  # of the blocks of like brightness: those with the least texture speak for the noise
+QUIET_BIAS = 0.61  # their variance over the noise's, for white noise; measured on a photo of nothing
+GROUPS = 6  # of brightness
+MIN_BLOCKS = 4  # in a group that is heard
+BLACK, WHITE = 0.5 / 255, 254 / 255  # sRGB values beyond which a photo was clipped
+ROUNDING = 1 / 255 / 12**0.5  # of sRGB values, standard deviation
+DEAFNESS = 4.0  # variances of the noise added to those that SSIM compares
+STRAIGHT_FROM = 2.5  # standard deviations from which errors count in proportion: not all that is off is noise
+
+# Differences of differences along both axes: blind to slopes, of unit gain for white noise.
+SECOND = torch.tensor([1.0, -2.0, 1.0])
+HIGH_PASS = torch.outer(SECOND, SECOND) / 6
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a photo's linear light (white is 1): `shot` times the light, plus `read`."""
+
+    shot: float
+    read: float
+
+    def std(self, light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Standard deviation of linear light, rounding to 8 bits included."""
+        light = light.clamp(min=0)
+        # The slope of linear light over sRGB value, from its inverse a little apart.
+        slope = 0.01 / (srgb_from_linear(light + 0.005) - srgb_from_linear((light - 0.005).clamp(min=-0.005)))
+        return (self.shot * light + self.read + (ROUNDING * slope) ** 2).sqrt()
+
+    def level(self, photo_srgb: Float[Tensor, "*shape 3"]) -> float:
+        """Standard deviation of a photo's sRGB values, RMS over the photo."""
+        light = linear_from_srgb(photo_srgb)
+        variance = self.shot * light + self.read
+        slope = 0.01 / (srgb_from_linear(light + 0.005) - srgb_from_linear((light - 0.005).clamp(min=-0.005)))
+        return (variance / slope**2).mean().sqrt().item()
+
+
+def estimate_noise(photo_srgb: Float[Tensor, "height width 3"]) -> Noise:
+    """The noise of a photo, from its least textured blocks at every brightness; none where it has no such blocks.
+
+    White noise is assumed: what compression or a denoiser has smoothed away does not count. Texture that fills a
+    whole photo counts as noise.
+    """
+    light = linear_from_srgb(photo_srgb).permute(2, 0, 1)[:, None]
+    detail = F.pad(F.conv2d(light, HIGH_PASS.to(light)[None, None]), (1, 1, 1, 1), mode="replicate")
+    is_clipped = ((photo_srgb <= BLACK) | (photo_srgb >= WHITE)).to(light).permute(2, 0, 1)[:, None]
+    means, variances, clipped = (
+        F.avg_pool2d(x, BLOCK_PX).flatten() for x in (light, detail.square(), is_clipped)
+    )
+    is_whole = clipped == 0
+    means, variances = means[is_whole], variances[is_whole]
+    if len(means) < MIN_BLOCKS * 2:
+        return Noise(0.0, 0.0)
+    found = []
+    for group in means.argsort().chunk(GROUPS):
+        if len(group) >= MIN_BLOCKS:
+            quiet = group[variances[group] <= variances[group].quantile(QUIET_SHARE)]
+            found.append(torch.stack([means[quiet].mean(), variances[quiet].mean() / QUIET_BIAS]))
+    x, y = torch.stack(found).double().unbind(1)
+    return _line(x, y)
+
+
+def _line(light: Float[Tensor, "group"], variance: Float[Tensor, "group"]) -> Noise:
+    """The line through points of equal relative error, with neither part below 0."""
+    weight = 1 / variance.clamp(min=1e-12)
+    design = torch.stack([light, torch.ones_like(light)], dim=1) * weight[:, None]
+    shot, read = torch.linalg.lstsq(design, (variance * weight)[:, None]).solution[:, 0].tolist()
+    if read < 0:
+        shot, read = (light * variance * weight**2).sum() / (light**2 * weight**2).sum(), 0.0
+    elif shot < 0:
+        shot, read = 0.0, (variance * weight**2).sum() / (weight**2).sum()
+    return Noise(float(shot), float(read))
+
+
+def _one_sided(z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Cost of a prediction `z` standard deviations inside, where the photo was clipped: 0 far beyond the limit."""
+    top = z.new_tensor(STRAIGHT_FROM)
+    slope = (-top**2 / 2 - torch.special.log_ndtr(-top)).exp() / (2 * torch.pi) ** 0.5
+    return -torch.special.log_ndtr(-z.clamp(max=STRAIGHT_FROM)) + slope * (z - STRAIGHT_FROM).clamp(min=0)
+
+
+def noise_weighted(
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    noise: Noise,
+    keep: Bool[Tensor, "height width"] | None = None,
+) -> Float[Tensor, ""]:
+    """Negative log likelihood of a noisy photo, up to a constant; mean over all pixels.
+
+    Errors count in standard deviations of linear light, squared up to STRAIGHT_FROM of them. A clipped pixel says
+    only that light and noise together were no brighter than black, or no darker than white (Tobin 1958).
+
+    Args:
+        predicted, photo: sRGB values, the prediction not clipped.
+        keep: the pixels that count.
+    """
+    light = linear_from_srgb(predicted)
+    std = noise.std(light.detach())
+    z = (light - linear_from_srgb(photo)) / std
+    cost = F.huber_loss(z, torch.zeros_like(z), reduction="none", delta=STRAIGHT_FROM)
+    is_black, is_white = photo <= BLACK, photo >= WHITE
+    if is_black.any():
+        black = linear_from_srgb(photo.new_tensor(BLACK))
+        cost = torch.where(is_black, _one_sided((light - black) / std), cost)
+    if is_white.any():
+        white = linear_from_srgb(photo.new_tensor(WHITE))
+        cost = torch.where(is_white, _one_sided((white - light) / std), cost)
+    if keep is not None:
+        cost = torch.where(keep[..., None], cost, 0.0)
+    return cost.mean()
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """The noise of a set of photos.
+
+    Attributes:
+        photos: of each.
+        level: median over the photos of the standard deviation of sRGB values.
+    """
+
+    photos: tuple[Noise, ...]
+    level: float
+
+    @classmethod
+    def of(cls, pictures: Sequence[Float[Tensor, "_ _ 3"]], threshold: float) -> "NoiseLevel | None":
+        """Estimated; None where the median photo has less than `threshold`."""
+        found = tuple(estimate_noise(picture) for picture in pictures)
+        level = median(noise.level(picture) for noise, picture in zip(found, pictures, strict=True))
+        return cls(found, level) if level > threshold else None
+
+    def loss(
+        self, predicted: Tensor, photo: Tensor, frame: int, dssim: float, keep: Tensor | None = None
+    ) -> Float[Tensor, ""]:
+        """(1 - dssim) times `noise_weighted`, on the scale of a mean absolute error of sRGB values, and dssim
+        (1 - SSIM) with the noise added to the variances: SSIM as it is rewards contrast that noise only feigns."""
+        loss = (1 - dssim) * self.level * noise_weighted(predicted, photo, self.photos[frame], keep)
+        if dssim:
+            c2 = C2 + DEAFNESS * self.level**2
+            loss = loss + dssim * (1 - ssim(as_taken(predicted, photo, keep), photo, c2))
+        return loss
