@@ -42,6 +42,9 @@ MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
+# Whatever is left of others, of what a shift by 2 % of the width would leave: a scene that explains nothing must find
+# nothing. Photos at their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
+MAX_UNEXPLAINED = 1.0
 MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 TRIES = 2  # how often a photo is looked for
@@ -207,7 +210,8 @@ class _Search:
             lost = self._photo(name)
             guess = self._relocalizer.find(lost, self._starts(name))
             unexplained = self._unexplained(lost, guess)
-            ratio = unexplained / (self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat))
+            allowance = self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat)
+            ratio = unexplained / min(allowance, MAX_UNEXPLAINED)
             logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
                         name, ratio, unexplained)  # fmt: skip
             if ratio <= 1:

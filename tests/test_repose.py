@@ -1,6 +1,7 @@
 """A small capture of which structure from motion is told to have lost a photo, misplaced one, and kept a stranger."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_poses_with_doubts_are_not_trained_on(posed):
     names = pipeline.make_trainer(posed, CONFIG).photos.names
     assert len(names) == 21 and MISPLACED not in names
     assert list(load_reconstruction(posed).doubtful) == [MISPLACED]
+
+
+def test_a_scene_that_explains_nothing_finds_nothing(posed, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
+    for name, value in {"STEPS": 2, "STEPS_PER_PHOTO": 0, "TRIES": 1, "PROBES": 2}.items():
+        monkeypatch.setattr(repose, name, value)
+    monkeypatch.setattr(relocalize, "STEPS", (10,))
+    found = repose.find_by_rendering(run, CONFIG, lambda *_: None)
+    assert STRANGER in found.missing and STRANGER not in found.names
 
 
 def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(posed, shots, monkeypatch):
