@@ -26,6 +26,7 @@ from .errors import SplatDeblurError
 from .export import FORMATS
 from .export import export as export_run
 from .optimize import TrainEvent
+from .poses import Reconstruction, load_reconstruction
 from .renders import RenderSettings
 from .result import Result
 from .run import Run
@@ -116,7 +117,12 @@ def pose(run: RunFolder, *, seed: Seed = 0, preset: Preset = DEFAULT_PRESET, set
     """Camera poses of a run's photos."""
     with _bar() as (show, _):
         found = pipeline.pose(Run(run), _config(preset, seed=seed, settings=set), show)
-    console.print(f"{len(found.names)} photos have a pose, {len(found.missing)} have none: {run / 'poses/poses.json'}")
+    _tell_lost(found)
+    firm = len(found.names) - len(found.doubtful)
+    console.print(
+        f"{firm} photos have a pose, {len(found.doubtful)} a doubtful one, {len(found.missing)} none: "
+        f"{run / 'poses/poses.json'}"
+    )
 
 
 def train(
@@ -195,10 +201,12 @@ def render(
 def export(
     run: RunFolder, *, format: Annotated[str, tyro.conf.arg(help=", ".join(FORMATS))] = "ply", out: Out,
     downscale: RenderDownscale = 0.0, device: Device = "auto",
+    enlargement: Annotated[float, tyro.conf.arg(help="of a viewer's pictures over the training's, which widens thin "
+                                                     "Gaussians; 1: as trained")] = 1.0,
 ):  # fmt: skip
     """A trained scene, or its sharp photos and cameras, as files for other programs."""
     with _bar() as (show, _):
-        written = export_run(Run(run), format, out, downscale, device, show)
+        written = export_run(Run(run), format, out, downscale, device, show, enlargement)
     for path in written:
         console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" if path.is_file() else str(path))
 
@@ -231,9 +239,15 @@ def _tell_capture(capture: Capture) -> None:
     console.print(f"{len(capture.frames)} photos of {capture.width}x{capture.height}")
 
 
-def _tell_result(result: Result) -> None:
-    for name, reason in pipeline.load_reconstruction(result.run).missing.items():
+def _tell_lost(found: Reconstruction) -> None:
+    for name, reason in found.missing.items():
         console.print(f"no pose for {name}: {reason}")
+    for name, reason in found.doubtful.items():
+        console.print(f"the pose of {name} is doubtful, and not trained on: {reason}")
+
+
+def _tell_result(result: Result) -> None:
+    _tell_lost(load_reconstruction(result.run))
     console.print(f"{len(result.scene)} Gaussians from {len(result.names)} photos: {result.run.checkpoint}")
     if told := result.readout():
         console.print(told)

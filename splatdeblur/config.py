@@ -26,6 +26,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "prepare.max_frames": (3, ENDLESS),
     "prepare.max_photos": (3, ENDLESS),
     "pose.time_limit": (0, ENDLESS),
+    "pose.render_limit": (0, ENDLESS),
     "train.steps": (1, ENDLESS),
     "train.seed": (0, 2**31 - 1),
     "train.time_limit": (0, ENDLESS),
@@ -54,9 +55,12 @@ class PoseConfig:
 
     Attributes:
         time_limit: seconds after which nothing beyond the first attempt is tried; 0 for no limit.
+        render_limit: seconds for finding photos by rendering that structure from motion lost, or placed doubtfully;
+            0 leaves them lost. What was found by then is trained on for a moment longer.
     """
 
     time_limit: float = 300.0
+    render_limit: float = 180.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .poses.exports import (
 )
 from .poses.reconstruction import Reconstruction, load_reconstruction
 from .render.bake import baked
+from .render.enlarge import TrainingWidth
 from .renders import RenderSettings, Subject, identity, load_subject
 from .result import load_result
 from .run import Run
@@ -35,13 +36,16 @@ MAX_POINTS = 100_000  # of a scene that has no sparse points to hand on
 TRAJECTORY_SAMPLES = 17  # instants of each exposure
 
 
-def export(run: Run, format: str, out: Path, downscale: float, device: str, on_progress: Progress) -> list[Path]:
+def export(
+    run: Run, format: str, out: Path, downscale: float, device: str, on_progress: Progress, enlargement: float = 1.0
+) -> list[Path]:
     """Writes `out` and returns what was written.
 
     Args:
         format: one of FORMATS. Scenes are one file. `colmap` and `transforms` are a folder with the cameras at
             mid-exposure and, in images/, what they see, sharp. `trajectories` is a JSON file with a TUM file beside.
         downscale: of those images, from the photos' own size; 0 for the size of the training.
+        enlargement: of a scene's pictures elsewhere over those of the training; 1 leaves the Gaussians as trained.
 
     Raises:
         ConfigError: no such format.
@@ -55,7 +59,10 @@ def export(run: Run, format: str, out: Path, downscale: float, device: str, on_p
         result = load_result(run, "cpu")
         if result.options.is_antialiased:
             logger.info("trained antialiased: opacities are lowered to look the same in viewers that are not")
-        save_scene(baked(result.scene, result.photos().cameras, result.options), out, format)
+        cameras = result.photos().cameras
+        width = TrainingWidth.of(result.scene, cameras, result.options)
+        scene = width.seen_through(cameras.at(0).scaled(max(1.0, enlargement)), result.scene)
+        save_scene(baked(scene, cameras, result.options), out, format)
         return [out]
     if format == "trajectories":
         return [out, write_trajectories(trajectories(run), out)]

@@ -9,40 +9,27 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import count
-from math import isfinite
 from pathlib import Path
-from statistics import median
 
 import torch
-from torch import Tensor
 
 from . import capture, poses
-from .blur import assess_blur
 from .capture import Capture
-from .capture.choices import Choices, Use
-from .capture.pixels import read_mask, read_photo, reduced_size
+from .capture.choices import Choices
 from .config import Config, config_from_plain, plain, save_config
-from .errors import CaptureError, ConfigError, FormatError, PoseError
+from .errors import FormatError
 from .evaluate import Scores
-from .exposure import Defocus, Static
-from .geometry import Cameras
-from .optimize import Looks, PhotoSet, TrainConfig, Trainer, TrainEvent, initial_scene
+from .optimize import Trainer, TrainEvent
 from .optimize import checkpoint as checkpoints
-from .poses.reconstruction import load_reconstruction, mask_path, photo_path
-from .render import best_available
+from .repose import find_by_rendering
 from .result import Result, load_result
 from .run import Run, atomic_write
+from .starting import downscale_of, make_trainer
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], None]
 EVENTS_EVERY = 20  # steps between two lines in events.jsonl
-TARGET_WIDTH_PX = 400  # what downscale 0 aims at
-BLUR_PATCHES = 6  # across a photo, which tell how blurred it is
-FINEST_STRIDE_PX = 32  # between them
-MIN_SIDE_PX = 16  # SSIM's window has 11
-MIN_PHOTOS = 3
-MAX_EXTENT = 1e7
 LIBRARIES = ("splatdeblur", "torch", "gsplat", "numba", "pycolmap")
 
 
@@ -61,97 +48,13 @@ def prepare(input: Path, run: Run, config: Config, on_progress: Progress) -> Cap
 
 
 def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstruction:
-    """`images/` to `poses/`: imported where they came along, else found by COLMAP."""
+    """`images/` to `poses/`: imported where they came along, else found by COLMAP and, what that lost, by rendering."""
     shots = Capture.load(run.require(run.capture, "prepare"))
     limit = config.pose.time_limit or None
-    return poses.find_poses(run, shots, seed=config.train.seed, time_limit_s=limit, on_progress=on_progress)
-
-
-def make_trainer(run: Run, config: Config) -> Trainer:
-    """A trainer at its first step, from the photos and poses of a run."""
-    reconstruction = load_reconstruction(run)
-    chosen = _chosen(reconstruction.names, Choices.load(run.choices))
-    names = tuple(reconstruction.names[i] for i in chosen)
-    downscale = downscale_of(run, config)
-    pictures = [read_photo(photo_path(run, name), downscale) for name in names]
-    masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in names)
-    full = reconstruction.cameras.at(chosen).to(dtype=torch.float32)
-    cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
-    _require_sense(cameras, downscale)
-    photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
-    photos = replace(photos, looks=_looks(photos.pictures[-1], config.train))
-    budget = config.train.budget(len(photos), photos.mean_pixels)
-    scene = initial_scene(
-        cameras, reconstruction.points.float(), reconstruction.colors.float(),
-        count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
-        generator=torch.Generator().manual_seed(config.train.seed),
-    )  # fmt: skip
-    return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))
-
-
-def _chosen(names: tuple[str, ...], choices: Choices) -> list[int]:
-    """Indices of the photos to train on."""
-    chosen = [i for i, name in enumerate(names) if choices.use(name) == Use.TRAIN]
-    if len(chosen) < MIN_PHOTOS:
-        raise CaptureError(
-            f"photos.json leaves {len(chosen)} of {len(names)} photos for training; need at least {MIN_PHOTOS}: "
-            "take some out of its lists"
-        )
-    return chosen
-
-
-def _looks(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
-    """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
-    blurs = not isinstance(settings.motion, Static) or isinstance(settings.lens.focus, Defocus)
-    if not blurs or not (settings.max_path or settings.loss.path):
-        return (Looks(),) * len(pictures)
-    found = [_look(picture) for picture in pictures]
-    known = [looks for looks in found if looks is not None]
-    usual = Looks()
-    if known:
-        usual = Looks(median(looks.blur_px for looks in known), median(looks.most_px for looks in known), 0.0)
-    return tuple(looks or usual for looks in found)
-
-
-def _look(picture: Tensor) -> Looks | None:
-    seen = assess_blur(picture, stride_px=max(FINEST_STRIDE_PX, picture.shape[1] // BLUR_PATCHES))
-    if not isfinite(seen.strength_px):
-        return None
-    _, motion, defocus = seen.probabilities
-    most = seen.map.strength_px[seen.map.confidence > 0].quantile(0.9).item()
-    return Looks(seen.strength_px, max(most, seen.strength_px), defocus / max(motion + defocus, 1e-6))
-
-
-def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
-    """Corrections of the poses as fast as where they come from demands."""
-    if Capture.load(run.capture).known_poses is not None:
-        return settings
-    start, end = settings.rates.pose
-    factor = settings.rates.found_poses
-    return replace(settings, rates=replace(settings.rates, pose=(start * factor, end * factor)))
-
-
-def _require_sense(cameras: Cameras, downscale: float) -> None:
-    width, height = min(cameras.own_sizes, key=min)
-    if min(width, height) < MIN_SIDE_PX:
-        raise ConfigError(
-            f"--downscale {downscale:g} leaves photos of {width}x{height}; training needs "
-            f"{MIN_SIDE_PX} px on the shorter side, so take a smaller factor or larger photos"
-        )
-    extent = torch.cat([cameras.Ks.flatten(), cameras.viewmats.flatten()]).abs().max()
-    if not extent <= MAX_EXTENT:
-        raise PoseError(
-            f"poses or focal lengths reach {extent:.3g}; above {MAX_EXTENT:g} they are no use in single precision: "
-            "repair the file that they came from, or scale its positions"
-        )
-
-
-def downscale_of(run: Run, config: Config) -> float:
-    """By how much training reduces the photos: as set, else as prepared, else to about 400 px."""
-    shots = Capture.load(run.require(run.capture, "prepare"))
-    if config.downscale:
-        return config.downscale
-    return shots.downscale if shots.downscale != 1 else max(1.0, shots.width / TARGET_WIDTH_PX)
+    poses.find_poses(run, shots, seed=config.train.seed, time_limit_s=limit, on_progress=on_progress)
+    found = find_by_rendering(run, config, on_progress)
+    poses.write_page(run, shots, found)
+    return found
 
 
 def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> Result:

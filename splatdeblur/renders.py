@@ -20,6 +20,7 @@ from .optimize.initial import focus_point
 from .poses.imports import load_cameras
 from .poses.reconstruction import load_reconstruction
 from .render import Burst, Rasterizer, Render, RenderOptions, best_available
+from .render.enlarge import TrainingWidth
 from .result import Result, load_result
 from .run import Run
 from .scene import Gaussians, is_scene_file, load_scene
@@ -59,12 +60,13 @@ class RenderSettings:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is drawn; of a scene without photos the last three are empty.
+    """What is drawn; of a scene without photos the last four are empty.
 
     Attributes:
         names: of the photos, as the files of their renders are called, without suffix.
         cameras: of the photos, sharp, at the size asked for.
         exposure: how the photos came to be, on the rasterizer's device.
+        width: of the Gaussians as training drew them.
     """
 
     scene: Gaussians
@@ -73,22 +75,28 @@ class Subject:
     names: tuple[str, ...] = ()
     cameras: Cameras | None = None
     exposure: Exposure | None = None
+    width: TrainingWidth | None = None
+
+    def seen_through(self, camera: Cameras) -> Gaussians:
+        """The scene for a picture of any size."""
+        return self.scene if self.width is None else self.width.seen_through(camera, self.scene)
 
     @torch.no_grad()
     def sharp(self, camera: Cameras) -> Picture:
         """The scene from one camera."""
-        drawn = self.rasterizer.render(self.scene, camera.to(self.rasterizer.device), options=self.options)
+        scene = self.seen_through(camera)
+        drawn = self.rasterizer.render(scene, camera.to(self.rasterizer.device), options=self.options)
         return Picture(drawn.rgb[0], drawn.depth[0])
 
     @torch.no_grad()
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
-        exposure, lens = self.exposure, camera.to(self.rasterizer.device)
+        exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
         length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(self.scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
+            return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
         photo = exposure(render, frame, count, camera=lens, open_for=shutter)
         return Picture(photo.srgb, photo.render.depth[0])
@@ -148,10 +156,11 @@ def load_subject(source: Path, device: str, downscale: float) -> Subject:
         return Subject(load_scene(source).to(rasterizer.device).detached(), rasterizer, RenderOptions())
     result = load_result(Run(source), device)
     cameras = result.photos().cameras
+    width = TrainingWidth.of(result.scene, cameras, result.options)
     if downscale:
         cameras = _reduced(cameras, load_reconstruction(result.run).cameras.own_sizes, downscale)
     exposure = result.exposure.to(result.rasterizer.device)
-    return Subject(result.scene, result.rasterizer, result.options, render_names(result), cameras, exposure)
+    return Subject(result.scene, result.rasterizer, result.options, render_names(result), cameras, exposure, width)
 
 
 def render_names(result: Result) -> tuple[str, ...]:

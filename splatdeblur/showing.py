@@ -13,18 +13,19 @@ from .exposure import Exposure, Shutter, Static, Tone
 from .geometry import Cameras
 from .optimize import initial_scene
 from .optimize.initial import focus_point
-from .pipeline import downscale_of
 from .poses import Reconstruction
 from .poses.reconstruction import load_reconstruction, photo_path
-from .render import RenderOptions, best_available
+from .render import Rasterizer, RenderOptions, best_available
 from .result import load_result
 from .run import Run
 from .scene import Gaussians, is_scene_file, load_scene
+from .starting import downscale_of
 from .view import Stage
 from .view.origin import is_loopback
 from .view.paths import around_scene
 
 EYES = 12  # views around a scene without photos, to begin from the first
+UPS = ((0.0, -1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))  # of COLMAP and phones, of Blender, of OpenGL
 SPARSE_SCENE = 500  # Gaussians at random where there are no sparse points
 
 
@@ -59,13 +60,27 @@ def stage(source: Path, device: str = "auto") -> Stage:
 
 def _without_photos(scene: Gaussians, device: str) -> Stage:
     rasterizer = best_available(device)
-    views = around_scene(scene, EYES).to("cpu")
+    views = _telling_views(scene.to(rasterizer.device), rasterizer)
     return Stage(
         names=(), cameras=views, scene=scene.to(rasterizer.device),
         exposure=_still(views).to(rasterizer.device), rasterizer=rasterizer, options=RenderOptions(),
         target=focus_point(views), read_photo=lambda name: read_photo(Path(name)), step=0,
         other_names=(), other_cameras=views,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def _telling_views(scene: Gaussians, rasterizer: Rasterizer) -> Cameras:
+    """Views around a scene, those first that show the most detail: a scene file does not say where up is, nor from
+    where its photos were taken, and from elsewhere there is fog."""
+    circles = [around_scene(scene, EYES, up).to("cpu") for up in UPS]
+    detail = []
+    for views in circles:
+        small = views.scaled(0.1).to(rasterizer.device)
+        grey = rasterizer.render(scene, small, options=RenderOptions()).rgb.clamp(0, 1).mean(-1)
+        detail.append(grey.diff(dim=1).abs().mean((1, 2)) + grey.diff(dim=2).abs().mean((1, 2)))
+    best = max(range(len(UPS)), key=lambda i: detail[i].max().item())
+    return circles[best].at(detail[best].argsort(descending=True).tolist())
 
 
 def _still(cameras: Cameras) -> Exposure:
@@ -79,7 +94,8 @@ def _still(cameras: Cameras) -> Exposure:
 def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
-    unused = [i for i, name in enumerate(reconstruction.names) if name not in result.names]
+    unusable = {*result.names, *reconstruction.doubtful}
+    unused = [i for i, name in enumerate(reconstruction.names) if name not in unusable]
     lenses = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / result.config.downscale)
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),

@@ -12,6 +12,7 @@ from splatdeblur.errors import ConfigError, FormatError
 from splatdeblur.export import CAMERA_FORMATS, export
 from splatdeblur.poses.imports import load_cameras
 from splatdeblur.render import RenderOptions
+from splatdeblur.renders import load_subject
 from splatdeblur.result import load_result
 from splatdeblur.scene import load_scene
 
@@ -55,6 +56,19 @@ def test_an_antialiased_scene_looks_the_same_to_a_plain_renderer(antialiased, tm
     truth = pictures(result, result.scene, result.options)
     before = psnr(pictures(result, result.scene), truth)
     assert psnr(pictures(result, load_scene(tmp_path / "scene.ply")), truth) > max(30, before + 8)
+
+
+def test_a_scene_for_larger_pictures_looks_there_as_our_renders_do(run, tmp_path):
+    export(run, "ply", tmp_path / "scene.ply", 0.0, "cpu", quiet, 3.0)
+    subject = load_subject(run.folder, "cpu", 0.0)
+    larger = subject.cameras.at(0).scaled(3.0)
+    ours = subject.sharp(larger).srgb
+    with torch.no_grad():
+        theirs, plain = (
+            subject.rasterizer.render(scene, larger).rgb[0]
+            for scene in (load_scene(tmp_path / "scene.ply"), subject.scene)
+        )
+    assert psnr(theirs, ours) > psnr(plain, ours) + 10
 
 
 def test_a_colmap_model_fits_its_sharp_images(run, tmp_path):

@@ -16,6 +16,7 @@ from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import Config, plain
 from splatdeblur.errors import ConfigError
 from splatdeblur.optimize import checkpoint
+from splatdeblur.poses import load_reconstruction
 from splatdeblur.renders import RenderSettings
 from splatdeblur.run import Run
 from splatdeblur.view.pictures import predicted
@@ -98,7 +99,7 @@ def test_the_viewer_shows_every_photo_with_its_own_lens(result, tmp_path, is_tra
         Choices().with_use("000.png", Use.LEFT_OUT).with_use("001.png", Use.LEFT_OUT).save(run.choices)
         checkpoint.save(pipeline.make_trainer(run, config), run.checkpoint, plain(config))
     stage = showing.stage(run.folder, "cpu")
-    full = pipeline.load_reconstruction(run).cameras
+    full = load_reconstruction(run).cameras
     factor = 2 if is_trained else 1
     assert len(stage.other_names) == (2 if is_trained else 0) and len(stage.all_names) == 8
     for index, name in enumerate(stage.all_names):
@@ -121,9 +122,11 @@ def test_training_starts_anew_where_masks_have_changed(result, capture, tmp_path
     mask = capture / "masks/001.png"
     before = mask.read_bytes()
     Image.new("L", SIZE, 255).save(mask)
-    pipeline.prepare(capture, result.run, result.config, silent)
-    pipeline.pose(result.run, result.config, silent)
-    pipeline.train(result.run, result.config, silent)
+    shutil.copytree(result.run.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    pipeline.prepare(capture, run, result.config, silent)
+    pipeline.pose(run, result.config, silent)
+    pipeline.train(run, result.config, silent)
     mask.write_bytes(before)
     assert "starting anew" in caplog.text
 

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import spread_kernels
+
 MAX_RADIUS_PX = 16.0
 TABLE_STEP_PX = 0.02
 
@@ -57,7 +59,7 @@ def _shifted(size: int, offset: int) -> tuple[slice, slice]:
 
 
 class _Spread(torch.autograd.Function):
-    """One pass over the taps each way; nothing of the size pixels x taps is kept."""
+    """On any device: one pass over the taps each way; nothing of the size pixels x taps is kept."""
 
     @staticmethod
     def forward(ctx, light, edge, nearness):
@@ -105,6 +107,22 @@ def _weight(edge: Tensor, area: Tensor, nearness: Tensor, dy: int, dx: int) -> t
     return p, q, cover.clamp(0, 1) / its_area, cover, is_own, its_area
 
 
+class _SpreadOnCpu(torch.autograd.Function):
+    """The same, compiled."""
+
+    @staticmethod
+    def forward(ctx, light, edge, nearness):
+        planar = light.detach().permute(2, 0, 1).contiguous().numpy()
+        flat = (x.detach().contiguous().numpy() for x in (edge, nearness))
+        mean, ctx.kept = spread_kernels.spread_forward(planar, *flat)
+        return torch.from_numpy(mean).permute(1, 2, 0)
+
+    @staticmethod
+    def backward(ctx, v_mean):
+        v_light, v_edge = spread_kernels.spread_backward(v_mean.permute(2, 0, 1).contiguous().numpy(), ctx.kept)
+        return torch.from_numpy(v_light).permute(1, 2, 0), torch.from_numpy(v_edge), None
+
+
 def spread(
     light: Float[Tensor, "height width 3"],
     radius: Float[Tensor, "height width"],
@@ -118,4 +136,5 @@ def spread(
     Returns:
         The picture; where disks run over its border, what is left weighs more, so that an even picture stays even.
     """
-    return _Spread.apply(light, edge_of(radius), nearness.detach())
+    op = _SpreadOnCpu if light.device.type == "cpu" else _Spread
+    return op.apply(light, edge_of(radius), nearness.detach().to(light))

@@ -76,7 +76,7 @@ class PhotoSet:
             names,
             tuple(cameras.resized_each(level) for level in sizes),
             tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
-            tuple(tuple(_reduced(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
+            tuple(tuple(reduced_mask(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
             (Looks(),) * len(names),
         )
 
@@ -122,7 +122,8 @@ def _blanked(picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "heigh
     return torch.where(keep[..., None], picture, mean)
 
 
-def _reduced(keep: Bool[Tensor, "_ _"] | None, width: int, height: int) -> Tensor | None:
+def reduced_mask(keep: Bool[Tensor, "_ _"] | None, width: int, height: int) -> Tensor | None:
+    """The pixels that count in a smaller picture: those for which all they are made from do; None for all."""
     if keep is None or keep.shape == (height, width):
         return keep
     return resize_area(keep[..., None].double(), width, height)[..., 0] > 1 - 1e-9

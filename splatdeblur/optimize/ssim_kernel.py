@@ -14,7 +14,8 @@ _offsets = np.arange(WINDOW) - WINDOW // 2
 _weights = np.exp(-(_offsets**2) / (2 * SIGMA**2))
 TAPS = (_weights / _weights.sum()).astype(np.float32)
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "fastmath": {"contract", "nsz", "reassoc"}}
+FASTMATH = {"contract", "nsz", "reassoc"}
+OPTIONS = {"parallel": True, "cache": True, "nogil": True, "no_cfunc_wrapper": True, "fastmath": FASTMATH}
 
 
 @njit(**OPTIONS)

@@ -15,6 +15,7 @@ from ..errors import TrainingError
 from ..exposure import (
     Bezier,
     CubicSpline,
+    Defocus,
     Exposure,
     Lens,
     LensBlur,
@@ -79,7 +80,7 @@ class TrainConfig:
     max_path: float = 2.0
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
-    lens: Lens = field(default_factory=Lens)
+    lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
@@ -396,6 +397,15 @@ class Trainer:
         while self.progress < 1:
             yield self.step()
 
+    @torch.no_grad()
+    def residual(self, frame: int) -> float:
+        """What the scene and a photo's exposure leave unexplained of it, at full training size; 0 is nothing."""
+        camera = self.photos.cameras[-1].at(frame)
+        count = self.exposure.subframe_counts(camera.Ks[0, 0, 0].item())[frame]
+        predicted = self.exposure(self._render_fn(camera, 1.0), frame, count, camera=camera)
+        photo, keep = self.photos.pictures[-1][frame], self.photos.keeps[-1][frame]
+        return photometric(predicted.srgb, photo, self.config.loss.dssim, keep).item()
+
     def state(self, *, is_copy: bool = False) -> dict:
         """Everything that the rest of the training depends on, as tensors, numbers, strings, lists and dicts."""
 
@@ -435,9 +445,7 @@ class Trainer:
         self.optimizers = self._make_optimizers()
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
-        self.density.state = {
-            k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()
-        }
+        self.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])

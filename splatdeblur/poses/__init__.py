@@ -2,6 +2,7 @@
 
 from .find import find_poses
 from .imports import load_cameras, read_poses
+from .page import write_page
 from .reconstruction import Posed, Reconstruction, load_reconstruction, photo_path
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "load_reconstruction",
     "photo_path",
     "read_poses",
+    "write_page",
 ]

@@ -58,6 +58,8 @@ class Attempt:
         continues: starts from the best model so far, if it has the same features, and only adds to it.
         joins: adds single photos to the best model so far, whose cameras stay as they are, if that holds most
             photos; only where it does not, a model of all photos is made with these features.
+        again: solves the attempt before again, from the same matches, in other ways: a chain of photos added one by one
+            bends where a step is weak, and where several ways agree it did not. Its features are not looked at.
         below: tried only if a smaller fraction of the photos than this is registered so far.
     """
 
@@ -67,6 +69,7 @@ class Attempt:
     mapping: Mapping
     continues: bool = False
     joins: bool = False
+    again: bool = False
     below: float = 1.0
 
     def fitted(self, num_photos: int) -> "Attempt":
@@ -89,6 +92,11 @@ PATIENT = Mapping(
     min_matches=5,
 )
 
+SHAPED = Features(max_photo_px=800, max_count=4096, peak_threshold=0.002, follows_shape=True, is_guided=True)
+FAINT = Features(max_count=8192, peak_threshold=0.001, follows_shape=True, is_guided=True)
+SMALL = Features(max_photo_px=240, max_count=4096, peak_threshold=0.001, follows_shape=True, is_guided=True)
+SECOND_OPINION = "the same matches, for a second opinion"
+
 LADDER: tuple[Attempt, ...] = (
     Attempt(
         "plain",
@@ -100,15 +108,19 @@ LADDER: tuple[Attempt, ...] = (
     Attempt(
         "shaped",
         "features that follow the smear, in fainter contrast, matched twice",
-        Features(max_photo_px=800, max_count=4096, peak_threshold=0.002, follows_shape=True, is_guided=True),
+        SHAPED,
         PATIENT,
         joins=True,
     ),
+    Attempt("again", SECOND_OPINION, SHAPED, PATIENT, again=True),
     Attempt(
         "faint",
         "even fainter features: the only ones where every photo is smeared; elsewhere they mismatch",
-        Features(max_count=8192, peak_threshold=0.001, follows_shape=True, is_guided=True),
+        FAINT,
         PATIENT,
-        below=0.6,
+        below=0.9,
     ),
+    Attempt("faint again", SECOND_OPINION, FAINT, PATIENT, again=True, below=0.9),
+    Attempt("small", "small photos, in which blur is short", SMALL, PATIENT, below=0.9),
+    Attempt("small again", SECOND_OPINION, SMALL, PATIENT, again=True, below=0.9),
 )

@@ -233,6 +233,18 @@ class Bench:
         )
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
 
+    def map_at_once(self, database: Path, mapping: Mapping, report: Report) -> list[pycolmap.Reconstruction]:
+        """Models of the photos in a database by the global mapper (GLOMAP), largest first. It cannot be interrupted."""
+        options = pycolmap.GlobalPipelineOptions()
+        options.min_num_matches = max(mapping.min_matches, options.min_num_matches)  # one bad pair bends all photos
+        options.min_model_size = MIN_PHOTOS
+        for part in (options, options.mapper, options.mapper.rotation_averaging, options.mapper.global_positioning):
+            part.random_seed = self.seed
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        report(0.7, "placing all photos at once")
+        models = self._interruptibly(lambda token: pycolmap.global_mapping(database, self.photos, folder, options))
+        return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
+
     def triangulate(
         self,
         database: Path,

@@ -48,9 +48,7 @@ def find_poses(
                 posed, run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s, masks=masks
             )
     else:
-        posed = reconstruct(
-            run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s, masks=masks
-        )
+        posed = reconstruct(run.images, capture, seed=seed, on_progress=report, time_limit_s=time_limit_s, masks=masks)
     reconstruction = save_posed(posed, run, made_from=made_from, on_progress=report)
     report(1.0, f"{len(reconstruction.names)} of {len(capture.frames)} photos have a pose")
     for name, reason in reconstruction.missing.items():

@@ -13,6 +13,7 @@ import pycolmap
 
 from .attempts import Attempt
 from .bench import Bench, Pairs, Report, mapping_options, posed_model
+from .evidence import Evidence, centers_of, evidence_in, extent_of
 from .lens_groups import lenses_from
 from .reconstruction import Posed, posed_from_colmap
 
@@ -27,9 +28,9 @@ def join(
     matches: Path,
     database: Path,
     report: Report,
-) -> Posed | None:
-    """The missing photos that the attempt's features and mapping can place, and the points of these features,
-    all in the model's world; None if there is none.
+) -> tuple[Posed, dict[str, Evidence]] | None:
+    """The missing photos that the attempt's features and mapping can place, with the points of these features, all
+    in the model's world, and what holds these photos; None if there is none.
 
     Args:
         matches: the database that the model was made from; its matches, verified or not, tell neighbours.
@@ -58,12 +59,14 @@ def join(
     models[0].extract_colors_for_all_images(bench.photos)
     posed = posed_from_colmap(models[0])
     rows = [row for row, name in enumerate(posed.names) if name not in placed]
-    return replace(
+    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(model)))
+    joined = replace(
         posed,
         names=tuple(posed.names[row] for row in rows),
         viewmats=posed.viewmats[rows],
         lenses=tuple(lenses[posed.names[row]] for row in rows),
     )
+    return joined, {name: evidence[name] for name in joined.names}
 
 
 def matches_between(database: Path) -> dict[tuple[str, str], int]:

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor
 from ..errors import PoseError
 from ..geometry import Cameras, inverse
 from ..run import Run
+from .evidence import Evidence
 from .lenses import (
     intrinsics,
     is_pinhole,
@@ -44,6 +46,10 @@ class Reconstruction:
         missing: photos without a pose, name -> reason.
         reprojection_px: mean reprojection error of the points; None where these, or none, came from a file.
         attempts: what was tried, in order, each a sentence with its result.
+        evidence: what holds the poses that structure from motion found, by name; none for others.
+        lost_lenses: pinholes of photos without a pose, as far as they are known, by name.
+        guesses: other poses that photos without a firm one may have, [4, 4] each, by name.
+        is_rendered: whether photos without a firm pose have been looked for by rendering.
     """
 
     names: tuple[str, ...]
@@ -53,6 +59,16 @@ class Reconstruction:
     missing: dict[str, str]
     reprojection_px: float | None
     attempts: tuple[str, ...]
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
+    guesses: dict[str, list[Tensor]] = field(default_factory=dict)
+    is_rendered: bool = False
+
+    @property
+    def doubtful(self) -> dict[str, str]:
+        """Registered photos whose pose is not to be believed, name -> reason."""
+        doubts = {name: self.evidence[name].doubt for name in self.names if name in self.evidence}
+        return {name: doubt for name, doubt in doubts.items() if doubt}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +79,9 @@ class Posed:
         names: of the photos.
         viewmats: their poses, float64.
         lenses: one per photo, at the photo's size in px.
-        points, colors, missing, reprojection_px, attempts: as in Reconstruction.
+        points, colors, missing, reprojection_px, attempts, evidence: as in Reconstruction.
+        lost_lenses: of photos without a pose, as far as they are known, by name.
+        guesses: other poses that photos may have, in the same world, by name.
     """
 
     names: tuple[str, ...]
@@ -74,17 +92,29 @@ class Posed:
     missing: dict[str, str] = field(default_factory=dict)
     reprojection_px: float | None = None
     attempts: tuple[str, ...] = ()
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
+    guesses: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @property
     def is_distorted(self) -> bool:
         return not all(is_pinhole(lens) for lens in self.lenses)
 
+    @property
+    def all_lenses(self) -> dict[str, pycolmap.Camera]:
+        """Of the photos with a pose and of those without one, by name."""
+        return dict(zip(self.names, self.lenses, strict=True)) | self.lost_lenses
+
     def cameras(self) -> Cameras:
         """The pinhole cameras of the undistorted photos."""
-        return Cameras.of_sizes(self.viewmats, *straightened(self.lenses))
+        Ks, sizes = straightened(list(self.all_lenses.values()))
+        return Cameras.of_sizes(self.viewmats, Ks[: len(self.names)], sizes[: len(self.names)])
 
     def straightened(self) -> Reconstruction:
         """The reconstruction of the undistorted photos."""
+        Ks, sizes = (rows[len(self.names) :] for rows in straightened(list(self.all_lenses.values())))
+        lost = {name: pinhole_lens(K, *size) for name, K, size in zip(self.lost_lenses, Ks, sizes, strict=True)}
+        doubted = {name for name in self.names if name in self.evidence and self.evidence[name].doubt}
         return Reconstruction(
             self.names,
             self.cameras(),
@@ -93,6 +123,9 @@ class Posed:
             self.missing,
             self.reprojection_px,
             self.attempts,
+            self.evidence,
+            lost,
+            {name: poses for name, poses in self.guesses.items() if name in doubted or name not in self.names},
         )
 
 
@@ -174,41 +207,64 @@ def save_posed(
         raise PoseError(f"{run.poses} was not made by this program; choose another folder for the run")
     reconstruction = posed.straightened()
     run.folder.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=run.folder, prefix=".poses."))
-    try:
+    with _replaced(run.poses) as folder:
         if posed.is_distorted:
-            _write_undistorted(posed, reconstruction.cameras, run, folder, on_progress)
-        (folder / "sparse").mkdir()
-        colmap_from_reconstruction(reconstruction).write(folder / "sparse")
-        facts = {
-            "registered": reconstruction.names,
-            "missing": reconstruction.missing,
-            "reprojection_px": reconstruction.reprojection_px,
-            "attempts": reconstruction.attempts,
-            "made_from": made_from,
-        }
-        (folder / "poses.json").write_text(json.dumps(facts, indent=1))
-        if run.poses.exists():
-            shutil.rmtree(run.poses)
-        folder.chmod(0o755)
-        folder.rename(run.poses)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            _write_undistorted(posed, run, folder, on_progress)
+        _write_model(reconstruction, folder, made_from)
     return reconstruction
 
 
-def _write_undistorted(
-    posed: Posed,
-    cameras: Cameras,
-    run: Run,
-    folder: Path,
-    on_progress: Callable[[float | None, str], None],
-) -> None:
-    """Photos and their masks as the pinhole cameras would have taken them, to `images/` and `masks/` in `folder`."""
+def save_again(reconstruction: Reconstruction, run: Run) -> None:
+    """Writes `poses/` with other poses of the same photos, whole or not at all."""
+    made_from = json.loads((run.poses / "poses.json").read_text())["made_from"]
+    with _replaced(run.poses) as folder:
+        for part in ("images", "masks"):
+            if (run.poses / part).exists():
+                shutil.copytree(run.poses / part, folder / part)
+        _write_model(reconstruction, folder, made_from)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Yields a new folder that takes the place of the folder `path` at the end; on any failure that one stays."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield folder
+        if path.exists():
+            shutil.rmtree(path)
+        folder.chmod(0o755)
+        folder.rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -> None:
+    """poses.json and sparse/."""
+    (folder / "sparse").mkdir()
+    colmap_from_reconstruction(reconstruction).write(folder / "sparse")
+    lost = {n: {"params": list(c.params), "size": [c.width, c.height]} for n, c in reconstruction.lost_lenses.items()}
+    facts = {
+        "registered": reconstruction.names,
+        "missing": reconstruction.missing,
+        "doubtful": reconstruction.doubtful,
+        "is_rendered": reconstruction.is_rendered,
+        "reprojection_px": reconstruction.reprojection_px,
+        "attempts": reconstruction.attempts,
+        "evidence": {name: asdict(found) for name, found in reconstruction.evidence.items()},
+        "lost_lenses": lost,
+        "guesses": {name: [p.tolist() for p in poses] for name, poses in reconstruction.guesses.items()},
+        "made_from": made_from,
+    }
+    (folder / "poses.json").write_text(json.dumps(facts, indent=1))
+
+
+def _write_undistorted(posed: Posed, run: Run, folder: Path, on_progress: Callable[[float | None, str], None]) -> None:
+    """Photos and their masks as pinhole cameras would have taken them, to `images/` and `masks/` in `folder`."""
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
+    lenses = posed.all_lenses
     grids: dict[int, Tensor] = {}
-    for lens, K, size in zip(posed.lenses, cameras.Ks, cameras.own_sizes, strict=True):
+    for lens, K, size in zip(lenses.values(), *straightened(list(lenses.values())), strict=True):
         if id(lens) not in grids:  # most often all photos share one lens
             grids[id(lens)] = undistortion_grid(lens, K, *size)
 
@@ -224,7 +280,7 @@ def _write_undistorted(
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        done = [pool.submit(write, *item) for item in zip(posed.names, posed.lenses, strict=True)]
+        done = [pool.submit(write, *item) for item in lenses.items()]
         for index, future in enumerate(done):
             on_progress(index / len(done), f"undistorting photo {index + 1} of {len(done)}")
             future.result()
@@ -266,6 +322,18 @@ def load_reconstruction(run: Run) -> Reconstruction:
             facts["missing"],
             facts["reprojection_px"],
             tuple(facts["attempts"]),
+            {name: Evidence(**found) for name, found in facts.get("evidence", {}).items()},
+            {
+                name: pycolmap.Camera(
+                    model="PINHOLE", width=lens["size"][0], height=lens["size"][1], params=lens["params"]
+                )
+                for name, lens in facts.get("lost_lenses", {}).items()
+            },
+            {
+                name: [torch.tensor(pose, dtype=torch.float64) for pose in poses]
+                for name, poses in facts.get("guesses", {}).items()
+            },
+            facts.get("is_rendered", False),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error

@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 
 from ..capture import Capture
 from ..errors import PoseError
-from ..geometry import inverse
 from .attempts import LADDER, Attempt, Features
 from .bench import (
     MIN_PHOTOS,
@@ -26,9 +25,11 @@ from .bench import (
     pairs_to_match,
     quiet_colmap,
 )
+from .evidence import centers_of, evidence_in, extent_of, with_jumps
 from .joining import join, matches_between
 from .lens_groups import lenses_from
 from .lenses import largest_shift_px
+from .outcome import Outcome, better, guesses, judged, most_confirmed
 from .reconstruction import Posed, posed_from_colmap
 from .shortlist import coarse_matches, likely_pairs
 
@@ -37,45 +38,10 @@ logger = logging.getLogger(__name__)
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
 NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
-MAX_DISAGREEMENT = 0.03  # of the cameras' extent, between two models of the same photos
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
+MAX_PHOTOS_AGAIN = 60  # above, solving again takes too long
 LIKELY_PARTNERS = 40  # of a photo among many
 MIN_FRACTION_TO_JOIN = 0.5  # a model with fewer of the photos is not worth building on
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one attempt gave.
-
-    Attributes:
-        model: its largest model; None if there is none.
-        others: names of photos registered in its smaller models.
-        joined: photos that joined the model later, and the points that placed them.
-    """
-
-    attempt: Attempt
-    model: pycolmap.Reconstruction | None
-    others: frozenset[str]
-    seconds: float
-    joined: Posed | None = None
-
-    @property
-    def centers(self) -> dict[str, np.ndarray]:
-        """Camera centres by photo name."""
-        images = () if self.model is None else self.model.images.values()
-        centers = {i.name: i.projection_center() for i in images if i.has_pose}
-        if self.joined is not None:
-            centers |= zip(self.joined.names, inverse(self.joined.viewmats)[:, :3, 3].numpy(), strict=True)
-        return centers
-
-    @property
-    def error_px(self) -> float:
-        return math.inf if self.model is None else self.model.compute_mean_reprojection_error()
-
-    def sentence(self, total: int) -> str:
-        error = "" if self.model is None else f", mean error {self.error_px:.2f} px"
-        found = f"{len(self.centers)} of {total} photos{error}, {self.seconds:.0f} s"
-        return f"{self.attempt.name}: {found} ({self.attempt.reason})"
 
 
 def reconstruct(
@@ -107,14 +73,18 @@ def reconstruct(
             if best is not None:  # the time limit is on doing better, not on having anything
                 bench = replace(bench, deadline=deadline)
             fraction = 0.0 if best is None else len(best.centers) / len(names)
-            if fraction >= attempt.below:
+            if fraction >= attempt.below or (attempt.again and (not outcomes or len(names) > MAX_PHOTOS_AGAIN)):
                 continue
 
             def report(fraction: float, what: str, attempt: Attempt = attempt) -> None:
                 on_progress(fraction, f"poses, {attempt.name}: {what}")
 
             try:
-                outcome = _try(bench, attempt, best, report)
+                if attempt.again:
+                    new = _again(bench, attempt, outcomes[-1], report)
+                else:
+                    new = [_try(bench, attempt, best, report)]
+                    best, remark = better(best, new[0])
             except OutOfTime:
                 sentences.append(f"{attempt.name}: stopped by the time limit")
                 break
@@ -123,19 +93,25 @@ def reconstruct(
                 sentences.append(f"{attempt.name}: COLMAP failed ({error})")
                 logger.warning(sentences[-1])
                 continue
-            outcomes.append(outcome)
-            sentences.append(outcome.sentence(len(names)))
-            best, remark = _better(best, outcome)
-            if remark:
-                sentences[-1] += f"; {remark}"
-            logger.info(sentences[-1])
+            outcomes += new
+            for outcome in new:
+                sentences.append(outcome.sentence(len(names)))
+                if not attempt.again and remark:
+                    sentences[-1] += f"; {remark}"
+                logger.info(sentences[-1])
     if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
         raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
+    best = most_confirmed(best, outcomes)
+    evidence = judged(best, outcomes)
+    if capture.is_video:
+        evidence = with_jumps(evidence, best.centers, names)
     return replace(
-        _posed(best, names),
+        _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
         reprojection_px=best.error_px,
         attempts=tuple(sentences),
+        evidence=evidence,
+        guesses=guesses(best, outcomes),
     )
 
 
@@ -152,14 +128,15 @@ def _too_few(registered: int, total: int, sentences: list[str]) -> str:
 def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
     if name in best.others:
         return "it fits with some other photos, but that group does not connect with the largest one"
-    elsewhere = [o.attempt.name for o in outcomes if o is not best and name in o.centers]
+    elsewhere = dict.fromkeys(o.attempt.name for o in outcomes if o is not best and name in o.centers)
     if elsewhere:
         return f"registered by the attempt {' and '.join(elsewhere)} only, whose model was not taken"
     return "too few matches with the registered photos: too blurred, too plain, or too far from their views"
 
 
-def _posed(outcome: Outcome, names: list[str]) -> Posed:
-    """Its poses in the capture's order; a distortion that moves nothing by a third of a pixel is dropped."""
+def _posed(outcome: Outcome, capture: Capture) -> Posed:
+    """Its poses in the capture's order; a distortion that moves nothing by a pixel is dropped."""
+    names = [frame.name for frame in capture.frames]
     posed = posed_from_colmap(outcome.model)
     if outcome.joined is not None:
         joined = outcome.joined
@@ -174,7 +151,8 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
         )
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]
-    for lens in {id(x): x for x in lenses}.values():
+    lost = {n: lens for n, lens in lenses_from(outcome.model, capture).items() if n not in posed.names}
+    for lens in {id(x): x for x in (*lenses, *lost.values())}.values():
         if largest_shift_px(lens) < NOTICEABLE_PX:
             params = np.array(lens.params)
             params[lens.extra_params_idxs()] = 0
@@ -184,45 +162,8 @@ def _posed(outcome: Outcome, names: list[str]) -> Posed:
         names=tuple(posed.names[row] for row in rows),
         viewmats=posed.viewmats[rows],
         lenses=tuple(lenses),
+        lost_lenses=lost,
     )
-
-
-def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float | None:
-    """Median distance between two models' cameras after a similarity, as a fraction of their extent.
-
-    None if they share fewer than four: some similarity always nearly fits those.
-    """
-    common = sorted(ours.keys() & theirs.keys())
-    if len(common) < 4:
-        return None
-    a, b = (np.array([centers[n] for n in common]) for centers in (ours, theirs))
-    estimate = pycolmap.estimate_sim3d(a, b)
-    if estimate is None:
-        return None
-    aligned = np.array([estimate * point for point in a])
-    return float(np.median(np.linalg.norm(aligned - b, axis=1)) / np.linalg.norm(np.ptp(b, axis=0)))
-
-
-def _better(best: Outcome | None, new: Outcome) -> tuple[Outcome, str]:
-    """The outcome to go on with, and a remark where that needs one.
-
-    More photos win, for the same number the smaller error. But a rung further up trades exactness for photos:
-    where it contradicts a model that holds most of them, the earlier one stays.
-    """
-    if best is None or best.model is None:
-        return new, ""
-    if new.model is None or len(new.centers) < len(best.centers):
-        return best, f"kept {best.attempt.name}"
-    if len(new.centers) == len(best.centers):
-        return (new, "") if new.error_px < best.error_px else (best, f"kept {best.attempt.name}")
-    apart = disagreement(best.centers, new.centers)
-    is_trusted = len(best.centers) >= 0.5 * len(new.centers) and len(best.centers) >= 8
-    if apart is not None and apart > MAX_DISAGREEMENT and is_trusted:
-        return (
-            best,
-            f"kept {best.attempt.name}, whose cameras it moves by {100 * apart:.0f} % of their extent",
-        )
-    return new, ""
 
 
 def _database(bench: Bench, features: Features) -> Path:
@@ -234,12 +175,31 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
     names = [frame.name for frame in bench.capture.frames]
     is_slow = attempt.features.is_guided and len(names) > MAX_PHOTOS_GUIDED
     if best is not None and is_slow:
-        return likely_pairs(names, matches_between(_database(bench, best.attempt.features)))
+        return likely_pairs(names, matches_between(_database(bench, best.features)))
     pairs = pairs_to_match(bench.capture)
     if len(pairs) <= len(names) * LIKELY_PARTNERS:
         return pairs
     likely = set(likely_pairs(names, coarse_matches(database), LIKELY_PARTNERS))
     return [pair for pair in pairs if pair in likely]
+
+
+def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> list[Outcome]:
+    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed."""
+    database = _database(bench, last.features)
+    started = time.monotonic()
+    models = bench.map_at_once(database, attempt.mapping, report)
+    at_once = _outcome(attempt, last.features, models, started, "all photos at once")
+    started = time.monotonic()
+    models = bench.map(database, mapping_options(attempt.mapping, bench.seed + 1), None, report)
+    return [at_once, _outcome(attempt, last.features, models, started, "one by one, from another start")]
+
+
+def _outcome(
+    attempt: Attempt, features: Features, models: list[pycolmap.Reconstruction], started: float, way: str = ""
+) -> Outcome:
+    """Of an attempt's models, largest first."""
+    evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0]))) if models else {}
+    return Outcome(attempt, features, tuple(models), time.monotonic() - started, evidence, way)
 
 
 def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -> Outcome:
@@ -253,8 +213,12 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     knows_lens = best is not None and best.model is not None and len(best.centers) >= MIN_PHOTOS_FOR_LENS
     if attempt.joins and knows_lens and len(best.centers) >= MIN_FRACTION_TO_JOIN * total:
         database = bench.scratch / f"{attempt.name}-joins.db"
-        joined = join(bench, attempt, best.model, _database(bench, best.attempt.features), database, report)
-        return Outcome(attempt, best.model, best.others, time.monotonic() - started, joined)
+        found = join(bench, attempt, best.model, _database(bench, best.features), database, report)
+        joined, evidence = found or (None, {})
+        return replace(
+            best, attempt=attempt, seconds=time.monotonic() - started, joined=joined,
+            evidence=evidence | best.evidence,
+        )  # fmt: skip
     database = _database(bench, attempt.features)
     if not database.exists():
         partial = database.with_suffix(".partial")
@@ -267,9 +231,11 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
     options = mapping_options(attempt.mapping, bench.seed)
     if knows_lens:
         options.ba_refine_extra_params = options.mapper.abs_pose_refine_extra_params = False
-    is_same = best is not None and best.model is not None and best.attempt.features == attempt.features
+    is_same = best is not None and best.model is not None and best.features == attempt.features
     models = bench.map(database, options, best.model if attempt.continues and is_same else None, report)
-    if not models:
-        return Outcome(attempt, None, frozenset(), time.monotonic() - started)
-    others = {i.name for m in models[1:] for i in m.images.values() if i.has_pose}
-    return Outcome(attempt, models[0], frozenset(others), time.monotonic() - started)
+    outcome = _outcome(attempt, attempt.features, models, started)
+    if not (attempt.continues and is_same):
+        return outcome
+    first = {name: found.found_by for name, found in best.evidence.items()}
+    evidence = {name: replace(e, found_by=first.get(name, e.found_by)) for name, e in outcome.evidence.items()}
+    return replace(outcome, evidence=evidence)

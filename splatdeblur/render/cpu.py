@@ -57,12 +57,12 @@ class _Project(torch.autograd.Function):
         options, n_cameras, n = task.options, len(viewmats), len(means)
         geometry = [_array(x) for x in (means, quats, scales, opacities)]
         colors = [_array(x) for x in (sh0, sh_rest)]
-        cameras = [_array(x.double()) for x in (viewmats, Ks, slices)]
+        cameras = [_array(x.double()) for x in (viewmats, Ks, slices.flatten(0, 1))]
         candidates, offsets = culling.cull(
             geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far
         )
         # From torch, whose memory begins at a cache line.
-        splats = means.new_empty(len(candidates), task.num_subframes, projection.COLUMNS)
+        splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
         depths = means.new_empty(len(candidates))
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
@@ -73,6 +73,7 @@ class _Project(torch.autograd.Function):
         shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy())
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
+        ctx.slices_shape = slices.shape
         rest = depths, radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
         ctx.mark_non_differentiable(*rest)
         return means2d, splats, *rest
@@ -95,7 +96,7 @@ class _Project(torch.autograd.Function):
         )  # fmt: skip
         gradients = [torch.from_numpy(x) for x in (*v_geometry, *v_colors)]
         v_viewmats = torch.from_numpy(v_viewmats.sum(0)).to(ctx.dtypes[0])
-        v_slices = torch.from_numpy(v_slices.sum(0)).to(ctx.dtypes[1])
+        v_slices = torch.from_numpy(v_slices.sum(0)).to(ctx.dtypes[1]).view(ctx.slices_shape)
         return *gradients, v_viewmats, None, v_slices, None
 
 
@@ -114,7 +115,7 @@ class _Blend(torch.autograd.Function):
         )
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((*shape, *tail), splats.dtype) for tail in ((3,), (), ())]
-        blocks = np.empty((splats.shape[1], len(entries)), np.uint64)
+        blocks = np.empty((len(splats), len(entries)), np.uint64)
         blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures, blocks)
         ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks)
         ctx.candidates = (candidates, offsets)

@@ -45,19 +45,21 @@ def camera_path(cameras: Cameras, name: str, target: Float[Tensor, "3"], frames:
     raise ConfigError(f'no path "{name}"; there are {", ".join(PATHS)}, or give --cameras FILE')
 
 
-def around_scene(scene: Gaussians, frames: int = 0) -> Cameras:
+def around_scene(scene: Gaussians, frames: int = 0, up: tuple[float, float, float] = (0.0, -1.0, 0.0)) -> Cameras:
     """A circle around a scene without photos, looking at its middle from a little above.
 
-    Up is -y, as in most captures; of the Gaussians only where the opaque ones lie counts.
+    Up is -y, as in most captures, unless told otherwise; of the Gaussians only where the opaque ones lie counts.
     """
     opaque = scene.means[scene.opacities > 0.5] if (scene.opacities > 0.5).sum() > 10 else scene.means
     middle = opaque.median(0).values
     # Half of them within the radius: a few far ones, as sky has them, must not push the camera away.
     radius = (opaque - middle).norm(dim=-1).median().clamp(min=1e-6)
     angles = torch.arange(frames or LOOP_FRAMES).to(middle) * (2 * math.pi / (frames or LOOP_FRAMES))
-    way = torch.stack([angles.sin(), torch.full_like(angles, -0.4), -angles.cos()], dim=-1)
+    above, right = middle.new_tensor(up), middle.new_tensor([1.0, 0.0, 0.0])
+    ahead = torch.linalg.cross(above, right)
+    way = angles.sin()[:, None] * right + 0.4 * above - angles.cos()[:, None] * ahead
     eyes = middle + 3 * radius * torch.nn.functional.normalize(way, dim=-1)
-    viewmats = look_at(eyes, middle.expand_as(eyes), middle.new_tensor([0.0, -1.0, 0.0]))
+    viewmats = look_at(eyes, middle.expand_as(eyes), above)
     width, height = SCENE_SIZE
     focal = width / 2 / math.tan(math.radians(SCENE_FOV_DEG) / 2)
     K = middle.new_tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])

@@ -63,7 +63,7 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     """
     # Double precision: what the poses' product loses in single would show as noise in the residual.
     middle, here = (c.viewmats[0].double().to(stage.rasterizer.device) for c in (stage.camera(index), camera))
-    lens = camera.to(stage.rasterizer.device)
+    lens, scene = camera.to(stage.rasterizer.device), stage.seen_through(camera)
 
     def moved(poses: Tensor) -> Tensor:
         return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
@@ -72,7 +72,7 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
         if burst is not None and burst.slices is not None:
             burst = replace(burst, slices=moved(burst.slices.flatten(0, 1)).unflatten(0, (-1, 2)))
         views = lens.with_viewmats(moved(viewmats))
-        return stage.rasterizer.render(stage.scene, views, options=stage.options, burst=burst)
+        return stage.rasterizer.render(scene, views, options=stage.options, burst=burst)
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
@@ -94,7 +94,8 @@ def draw(
         photo = predicted(stage, index, camera)
         srgb, drawn = photo.srgb, photo.render
     else:
-        drawn = stage.rasterizer.render(stage.scene, camera.to(stage.rasterizer.device), options=stage.options)
+        scene, lens = stage.seen_through(camera), camera.to(stage.rasterizer.device)
+        drawn = stage.rasterizer.render(scene, lens, options=stage.options)
         srgb = drawn.rgb[0]
     if look == Look.DEPTH:
         depth, is_there = drawn.depth[0].cpu(), drawn.alpha[0].cpu() > 0.5

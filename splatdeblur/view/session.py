@@ -109,7 +109,7 @@ class Session:
         in_hand = self.name
         self.stage = stage
         self.index = stage.all_names.index(in_hand) if in_hand in stage.all_names else 0
-        if tuple(self.panel.photo.options) != stage.all_names:
+        if stage.all_names and tuple(self.panel.photo.options) != stage.all_names:
             self.panel.photo.options = stage.all_names
         trained = f"step {stage.step:,} · " if stage.all_names else ""
         self.panel.status.content = f"{trained}{len(stage.scene):,} Gaussians"

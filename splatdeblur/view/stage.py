@@ -12,9 +12,11 @@ from ..exposure import Exposure
 from ..geometry import Cameras, exp, inverse, log
 from ..render import Rasterizer, RenderOptions
 from ..render.bake import baked
+from ..render.enlarge import TrainingWidth
 from ..scene import Gaussians
 from .display import Display, Splats
 
+BROWSER_ENLARGEMENT = 3.0  # about how much larger than the training's a browser's pictures are
 FRUSTUM_DEPTHS = (0.1, 0.45)  # least and most, in display units
 
 
@@ -57,8 +59,16 @@ class Stage:
         return min(max(0.8 * nearest, FRUSTUM_DEPTHS[0]), FRUSTUM_DEPTHS[1])
 
     @cached_property
+    def _width(self) -> TrainingWidth:
+        return TrainingWidth.of(self.scene, self.cameras, self.options)
+
+    def seen_through(self, camera: Cameras) -> Gaussians:
+        """The scene for a picture of any size, as wide as training drew it where there was one."""
+        return self._width.seen_through(camera, self.scene) if self.names else self.scene
+
+    @cached_property
     def _browser_scene(self) -> Gaussians:
-        return baked(self.scene, self.cameras, self.options)
+        return baked(self.seen_through(self.cameras.at(0).scaled(BROWSER_ENLARGEMENT)), self.cameras, self.options)
 
     def splats(self, index: int, *, is_sorted: bool = False) -> Splats:
         """The scene for a browser, which knows neither antialiasing nor view-dependent colours: they are those seen

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from splatdeblur.exposure.spread import edge_of, spread
+from splatdeblur.exposure.spread import _Spread, edge_of, spread
 
 
 def rand(*shape, seed=0):
@@ -66,3 +66,17 @@ def test_a_radius_at_rest_still_has_a_slope_to_leave_by():
     radius = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
     edge_of(radius).sum().backward()
     assert radius.grad.item() > 0.01
+
+
+def test_plain_torch_agrees_with_the_compiled_loops_forward_and_backward():
+    light, radius, nearness = rand(20, 31, 3), 5 * rand(20, 31, seed=1) ** 3, rand(20, 31, seed=2)
+    light.requires_grad_(), radius.requires_grad_()
+    v = rand(20, 31, 3, seed=3)
+    compiled, plain = spread(light, radius, nearness), _Spread.apply(light, edge_of(radius), nearness)
+    torch.testing.assert_close(compiled, plain)
+    for a, b in zip(
+        torch.autograd.grad((compiled * v).sum(), (light, radius)),
+        torch.autograd.grad((plain * v).sum(), (light, radius)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)

@@ -22,9 +22,10 @@ from splatdeblur.poses.bench import (
     pairs_to_match,
     quiet_colmap,
 )
+from splatdeblur.poses.evidence import centers_of
 from splatdeblur.poses.joining import join, neighbour_pairs
 from splatdeblur.poses.lens_groups import initial_focal_px, lens_groups
-from splatdeblur.poses.sfm import disagreement
+from splatdeblur.poses.outcome import disagreement, shifts_between
 from splatdeblur.run import Run
 
 
@@ -187,6 +188,19 @@ def test_a_missing_photo_is_compared_with_its_likeliest_neighbours_and_they_with
     assert len(pairs) == len(set(pairs)) and all(int(a) < int(b) for a, b in pairs)
 
 
+def test_all_photos_at_once_come_where_one_by_one_puts_them(corner, tmp_path):
+    capture = prepare(corner, Run(tmp_path / "run"))
+    names, database = [f.name for f in capture.frames], tmp_path / "plain.db"
+    with quiet_colmap():
+        bench = Bench(tmp_path, corner, capture, seed=0, deadline=math.inf)
+        bench.extract(database, LADDER[0].features, names, None, silent)
+        bench.match(database, LADDER[0].features, pairs_to_match(capture), silent)
+        one_by_one = bench.map(database, mapping_options(LADDER[0].mapping, 0), None, silent)[0]
+        at_once = bench.map_at_once(database, LADDER[0].mapping, silent)[0]
+    shifts = shifts_between(centers_of(one_by_one), centers_of(at_once))
+    assert len(shifts) == 8 and max(shifts.values()) < 0.01
+
+
 @pytest.mark.parametrize("odd", [None, "2.png"])
 def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_path, odd):
     folder = tmp_path / "photos"
@@ -204,8 +218,9 @@ def test_a_photo_that_joins_comes_where_it_was_and_moves_no_other(corner, tmp_pa
         whole.deregister_frame(lost.frame_id)
         if odd:  # a neighbour whose features match nothing must not stop the others
             Image.fromarray(texture(9)[:HEIGHT, :WIDTH]).save(folder / odd)
-        joined = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
+        joined, evidence = join(bench, shaped, whole, tmp_path / "plain.db", tmp_path / "join.db", silent)
     assert joined.names == ("4.png",) and len(joined.points) > 20
+    assert evidence["4.png"].found_by == "shaped" and evidence["4.png"].inliers > 20 and not evidence["4.png"].doubt
     extent = np.ptp([i.projection_center() for i in whole.images.values() if i.has_pose], axis=0).max()
     assert np.linalg.norm(inverse(joined.viewmats)[0, :3, 3].numpy() - truth) < 0.02 * extent
 

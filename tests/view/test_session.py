@@ -258,6 +258,7 @@ def test_a_scene_file_is_shown_without_the_controls_of_photos(run, tmp_path, mon
         filming._set(filming.route.with_view(filming._here()))
     filming._do(filming.save)
     assert f"render {path} --cameras {path}-paths" in filming._about.content
+    visitor.change(visitor.panel.crop[0], (-0.2, 0.2))
     visitor.change(visitor.panel.has_crop, True)
     wait_for(lambda: len(visitor.session._shown.scene) < len(visitor.session.stage.scene))
     visitor.leave()

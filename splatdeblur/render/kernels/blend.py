@@ -4,6 +4,9 @@ The loop over Gaussians is outside and a block of 4 x 4 pixels inside, so that L
 instructions. Everything that a tile keeps lives in one small scratch array, block by block: rows of one base address,
 which the vectoriser knows not to overlap. A pixel whose blending has stopped keeps its transmittance with a minus
 sign; blocks where all have stopped are left out. Sub-frames are blended one after another from the same list.
+
+Forward takes Gaussians in batches. For a whole batch it is first settled which blocks each of them covers, so that the
+processor, which works ahead, never waits for one Gaussian's pixels to learn where the next one's are.
 """
 
 import math
@@ -16,6 +19,7 @@ from .maths import FASTMATH, exp, lowest_bit
 from .projection import (
     BLUE,
     CHUNKS,
+    COLUMNS,
     DEPTH,
     GRADIENTS,
     GREEN,
@@ -31,6 +35,8 @@ from .projection import (
     X,
     Y,
 )
+from .projection import INLINE as PLAIN_INLINE
+from .projection import OPTIONS as PLAIN_OPTIONS
 from .tiles import TILE
 
 BLOCK = 4  # px; a block's pixels are neighbours in memory
@@ -38,10 +44,11 @@ PIXELS = BLOCK * BLOCK
 ACROSS = TILE // BLOCK  # blocks in a tile's row
 # Length of a row of scratch: were it a multiple of 4 KiB, processors would take a pixel's entries for one another.
 PITCH = TILE * TILE + 3 * PIXELS
+BATCH = 32  # Gaussians; blocks that a batch finishes are left out from the next one on
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
-INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+OPTIONS = {**PLAIN_OPTIONS, "fastmath": FASTMATH}
+INLINE = {**PLAIN_INLINE, "fastmath": FASTMATH}
 
 
 @njit(**INLINE)
@@ -51,15 +58,14 @@ def _index(y, x):
 
 
 @njit(**INLINE)
-def _touched_blocks(splat, x, y):
+def _covered_blocks(x, y, half_width, half_height, half_row, slope):
     """Bit mask of the blocks of a tile that a footprint may touch; (x, y) is its mean seen from the first pixel.
 
-    The bounds are those of `tiles.extent`, for all rows of blocks at once.
+    The bounds are those of `tiles._extent`, for all rows of blocks at once.
     """
-    real = type(splat[X])
+    real = type(x)
     zero, one, last_pixel, slack = real(0), real(1), real(TILE - 1), real(1e-2)
-    half_width, half_height, half_row = splat[HALF_WIDTH], splat[HALF_HEIGHT], splat[HALF_ROW]
-    slope, inverse_height = splat[SLOPE], one / splat[HALF_HEIGHT]
+    inverse_height = one / half_height
     mask = np.uint64(0)
     for row in range(ACROSS):
         top = real(row * BLOCK) - y
@@ -78,17 +84,22 @@ def _touched_blocks(splat, x, y):
 
 @njit(**INLINE)
 def _clear(s, rows, columns):
-    """Sets a tile's scratch to 0, and the transmittance of its pixels inside the picture to 1.
-
-    Returns the bit mask of the blocks that have such pixels.
-    """
+    """Sets a tile's scratch to 0, and the transmittance of its pixels inside the picture to 1."""
     s[:] = 0
-    living = np.uint64(0)
     for y in range(rows):
         for x in range(columns):
-            i = _index(y, x)
-            s[0, i] = 1
-            living |= np.uint64(1) << np.uint64(i // PIXELS)
+            s[0, _index(y, x)] = 1
+
+
+@njit(**INLINE)
+def _living_blocks(s):
+    """Bit mask of the blocks of a tile where blending has not stopped everywhere."""
+    living = np.uint64(0)
+    for block in range(ACROSS * ACROSS):
+        is_alive = False
+        for j in range(PIXELS):
+            is_alive |= s[0, block * PIXELS + j] > 0
+        living |= np.uint64(is_alive) << np.uint64(block)
     return living
 
 
@@ -98,55 +109,63 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
 
     Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair has left a trace.
     """
-    height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[1]
+    height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
     half, zero, one = real(0.5), real(0), real(1)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
-    for share in prange(SHARES):
-        s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
-        for tile in range(share, tile_starts.shape[0] - 1, SHARES):
-            picture = tile // (tiles_x * tiles_y)
-            top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
-            rows, columns = min(TILE, height - top), min(TILE, width - left)
-            for c in range(picture * n_subframes, (picture + 1) * n_subframes):
-                living = _clear(s, rows, columns)
-                for entry in range(tile_starts[tile], tile_starts[tile + 1]):
+    for subframe in range(n_subframes):
+        for share in prange(SHARES):
+            s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
+            for tile in range(share, tile_starts.shape[0] - 1, SHARES):
+                c = tile // (tiles_x * tiles_y) * n_subframes + subframe
+                top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
+                rows, columns = min(TILE, height - top), min(TILE, width - left)
+                _clear(s, rows, columns)
+                for begin in range(tile_starts[tile], tile_starts[tile + 1], BATCH):
+                    end = min(begin + BATCH, tile_starts[tile + 1])
+                    living = _living_blocks(s)
                     if living == 0:
-                        blocks[c % n_subframes, entry] = 0
-                        continue
-                    splat = splats[entries[entry], c % n_subframes]
-                    a, b, k = half * splat[XX], splat[XY], half * splat[YY]
-                    opacity, z = splat[OPACITY], splat[DEPTH]
-                    red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
-                    x0, y0 = splat[X] - half - real(left), splat[Y] - half - real(top)
-                    todo, touched = living & _touched_blocks(splat, x0, y0), np.uint64(0)
-                    while todo != 0:
-                        block = np.int64(lowest_bit(todo))
-                        todo &= todo - np.uint64(1)
-                        base = np.uint64(block * PIXELS)
-                        left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                        is_alive, is_touched = False, False
-                        for j in range(PIXELS):
-                            i = base + np.uint64(j)
-                            dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
-                            sigma = dx * (a * dx + b * dy) + k * dy * dy
-                            t = s[0, i]
-                            cover = min(opacity * exp(-sigma), alpha_max)
-                            is_hit = (cover >= alpha_min) & (sigma >= zero)
-                            after = t * (one - cover)
-                            goes_on = is_hit & (after > stop)
-                            weight = t * cover if goes_on else zero
-                            left_over = after if goes_on else (-abs(t) if is_hit else t)
-                            s[0, i] = left_over
-                            is_alive |= left_over > zero
-                            is_touched |= left_over != t
-                            s[1, i] += weight * red
-                            s[2, i] += weight * green
-                            s[3, i] += weight * blue
-                            s[4, i] += weight * z
-                        touched |= np.uint64(is_touched) << np.uint64(block)
-                        living &= ~(np.uint64(not is_alive) << np.uint64(block))
-                    blocks[c % n_subframes, entry] = touched
+                        blocks[subframe, begin : tile_starts[tile + 1]] = 0
+                        break
+                    for entry in range(begin, end):
+                        g = entries[entry]
+                        blocks[subframe, entry] = living & _covered_blocks(
+                            splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
+                            splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
+                            splats[subframe, g, HALF_ROW], splats[subframe, g, SLOPE],
+                        )  # fmt: skip
+                    for entry in range(begin, end):
+                        todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry]
+                        x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
+                        a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
+                        k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
+                        red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
+                        blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
+                        while todo != 0:
+                            block = np.int64(lowest_bit(todo))
+                            todo &= todo - np.uint64(1)
+                            base = np.uint64(block * PIXELS)
+                            left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
+                            is_touched = False
+                            for j in range(PIXELS):
+                                i = base + np.uint64(j)
+                                dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
+                                sigma = dx * (a * dx + b * dy) + k * dy * dy
+                                t = s[0, i]
+                                cover = min(opacity * exp(-sigma), alpha_max)
+                                cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
+                                after = t * (one - cover)
+                                goes_on = after > stop
+                                weight = t * cover if goes_on else zero
+                                left_over = after if goes_on else -abs(t)
+                                s[0, i] = left_over
+                                is_touched |= left_over != t
+                                s[1, i] += weight * red
+                                s[2, i] += weight * green
+                                s[3, i] += weight * blue
+                                s[4, i] += weight * z
+                            touched |= np.uint64(is_touched) << np.uint64(block)
+                        blocks[subframe, entry] = touched
                 for y in range(rows):
                     for x in range(columns):
                         i = _index(y, x)
@@ -162,16 +181,16 @@ def blend_backward(
     splats, entries, tile_starts, slots, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
     v_rgb, v_alpha, v_depth, candidates, offsets, v_splats, v_means2d,
 ):  # fmt: skip
-    """Fills v_splats [D, S, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
+    """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
 
     v_alpha and v_depth may be empty, for none.
 
     Goes front to back again. What lies behind a Gaussian at a pixel is the finished pixel less what lies in front,
     so nothing of the forward pass is kept but the picture, and which blocks to visit.
     """
-    height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[1]
+    height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
-    half, zero, one = real(0.5), real(0), real(1)
+    half, zero, one, two = real(0.5), real(0), real(1), real(2)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     # What each (Gaussian, tile) pair adds to the gradient of its Gaussian.
     v_pairs = np.empty((entries.shape[0], GRADIENTS), splats.dtype)
@@ -199,16 +218,16 @@ def blend_backward(
                             s[5, i] = v_depth[c, py, px] / alpha[c, py, px]
                             s[6, i] -= depth[c, py, px] * s[5, i]
                 for entry in range(tile_starts[tile], tile_starts[tile + 1]):
-                    v = v_pairs[slots[entry]]
-                    todo = blocks[subframe, entry]
+                    todo, slot, g = blocks[subframe, entry], slots[entry], entries[entry]
                     if todo == 0:
-                        v[:] = zero
+                        for column in range(GRADIENTS):
+                            v_pairs[slot, column] = zero
                         continue
-                    splat = splats[entries[entry], subframe]
-                    a, b, k = half * splat[XX], splat[XY], half * splat[YY]
-                    opacity, z = splat[OPACITY], splat[DEPTH]
-                    red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
-                    x0, y0 = splat[X] - half - real(left), splat[Y] - half - real(top)
+                    x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
+                    a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
+                    k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
+                    red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
+                    blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
                     while todo != 0:
                         block = np.int64(lowest_bit(todo))
                         todo &= todo - np.uint64(1)
@@ -221,11 +240,11 @@ def blend_backward(
                             t = s[0, i]
                             free = opacity * exp(-sigma)
                             cover = min(free, alpha_max)
-                            is_hit = (cover >= alpha_min) & (sigma >= zero)
+                            cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
                             after = t * (one - cover)
-                            goes_on = is_hit & (after > stop)
+                            goes_on = after > stop
                             weight = t * cover if goes_on else zero
-                            s[0, i] = after if goes_on else (-abs(t) if is_hit else t)
+                            s[0, i] = after if goes_on else -abs(t)
                             v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
                             behind = s[1, i] - weight * v_weight
                             s[1, i] = behind
@@ -256,17 +275,18 @@ def blend_backward(
                         v_z += lanes[9, j]
                         for gradient in range(GRADIENTS):
                             lanes[gradient, j] = zero
-                    v[X] = -(splat[XX] * mx + splat[XY] * my)
-                    v[Y] = -(splat[XY] * mx + splat[YY] * my)
-                    v[XX], v[XY], v[YY] = half * mxx, mxy, half * myy
-                    v[OPACITY] = -m / opacity
-                    v[RED], v[GREEN], v[BLUE], v[DEPTH] = v_red, v_green, v_blue, v_z
+                    v_pairs[slot, X], v_pairs[slot, Y] = -(two * a * mx + b * my), -(b * mx + two * k * my)
+                    v_pairs[slot, XX], v_pairs[slot, XY], v_pairs[slot, YY] = half * mxx, mxy, half * myy
+                    v_pairs[slot, OPACITY] = -m / opacity
+                    v_pairs[slot, RED], v_pairs[slot, GREEN] = v_red, v_green
+                    v_pairs[slot, BLUE], v_pairs[slot, DEPTH] = v_blue, v_z
         for work in prange(offsets.shape[0] - 1):
             c = work // CHUNKS * n_subframes + subframe
             for i in range(offsets[work], offsets[work + 1]):
-                v = v_splats[i, subframe]
-                v[:] = zero
+                for column in range(COLUMNS):
+                    v_splats[subframe, i, column] = zero
                 for pair in range(pair_starts[i], pair_starts[i + 1]):
                     for column in range(GRADIENTS):
-                        v[column] += v_pairs[pair, column]
-                v_means2d[c, candidates[i], 0], v_means2d[c, candidates[i], 1] = v[X], v[Y]
+                        v_splats[subframe, i, column] += v_pairs[pair, column]
+                v_means2d[c, candidates[i], 0] = v_splats[subframe, i, X]
+                v_means2d[c, candidates[i], 1] = v_splats[subframe, i, Y]

@@ -62,19 +62,23 @@ def _basis_slope(x, y, z, degree, v, out):
 
 
 @njit(**INLINE)
-def _center(view, out):
-    for i in range(3):
-        out[i] = -(view[0, i] * view[0, 3] + view[1, i] * view[1, 3] + view[2, i] * view[2, 3])
+def _camera_centers(viewmats):
+    """Where the cameras are in the world, [C, 3]."""
+    centers = np.zeros((viewmats.shape[0], 3))
+    for c in range(viewmats.shape[0]):
+        for i in range(3):
+            for row in range(3):
+                centers[c, i] -= viewmats[c, row, i] * viewmats[c, row, 3]
+    return centers
 
 
 @njit(**INLINE)
-def _direction(mean, center, out):
-    """Unit direction from the camera to the Gaussian; returns 1 / distance (0 at the camera itself)."""
-    x, y, z = mean[0] - center[0], mean[1] - center[1], mean[2] - center[2]
+def _direction(means, g, centers, c):
+    """Unit direction from camera c to Gaussian g, and 1 / distance (0 at the camera itself)."""
+    x, y, z = means[g, 0] - centers[c, 0], means[g, 1] - centers[c, 1], means[g, 2] - centers[c, 2]
     squared = x * x + y * y + z * z
     scale = 1.0 / math.sqrt(squared) if squared > 1e-24 else 0.0
-    out[0], out[1], out[2] = x * scale, y * scale, z * scale
-    return scale
+    return x * scale, y * scale, z * scale, scale
 
 
 @njit(**OPTIONS)
@@ -83,25 +87,24 @@ def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats):
 
     sh0 [N, 1, 3] and sh_rest [N, K - 1, 3] are the coefficients; degrees above `degree` are left out.
     """
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
+    centers = _camera_centers(viewmats)
     for chunk in prange(CHUNKS):
-        basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
+        basis = np.empty(16)
         for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
                 for s in range(n_subframes):
-                    splat = splats[i, s]
-                    if splat[OPACITY] == 0:
+                    if splats[s, i, OPACITY] == 0:
                         continue
                     if degree > 0:
-                        _center(viewmats[part // CHUNKS * n_subframes + s], center)
-                        _direction(means[g], center, direction)
-                        _basis(direction[0], direction[1], direction[2], degree, basis)
+                        x, y, z, _ = _direction(means, g, centers, part // CHUNKS * n_subframes + s)
+                        _basis(x, y, z, degree, basis)
                     for channel in range(3):
                         value = 0.5 + CONSTANT * sh0[g, 0, channel]
                         for k in range(1, n_basis):
                             value += basis[k] * sh_rest[g, k - 1, channel]
-                        splat[RED + channel] = max(value, 0.0)
+                        splats[s, i, RED + channel] = max(value, 0.0)
 
 
 @njit(**OPTIONS)
@@ -109,44 +112,42 @@ def shade_backward(
     means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats, v_means, v_sh0, v_sh_rest, v_viewmats
 ):
     """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[1], (degree + 1) ** 2
+    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
+    centers = _camera_centers(viewmats)
     for chunk in prange(CHUNKS):
-        basis, direction, center = np.empty(16), np.empty(3), np.empty(3)
+        basis = np.empty(16)
         v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
         for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
                 for s in range(n_subframes):
-                    c, splat = part // CHUNKS * n_subframes + s, splats[i, s]
-                    if splat[OPACITY] == 0 or not has_gradient(v_splats[i, s]):
+                    c = part // CHUNKS * n_subframes + s
+                    if splats[s, i, OPACITY] == 0 or not has_gradient(v_splats, s, i):
                         continue
-                    scale = 0.0
-                    if degree > 0:
-                        _center(viewmats[c], center)
-                        scale = _direction(means[g], center, direction)
-                        _basis(direction[0], direction[1], direction[2], degree, basis)
+                    x, y, z, scale = _direction(means, g, centers, c)
+                    _basis(x, y, z, degree, basis)
                     for k in range(1, n_basis):
                         v_basis[k] = 0.0
                     for channel in range(3):
-                        if not splat[RED + channel] > 0:
+                        if not splats[s, i, RED + channel] > 0:
                             continue
-                        v = float(v_splats[i, s, RED + channel])
+                        v = float(v_splats[s, i, RED + channel])
                         v_sh0[g, 0, channel] += CONSTANT * v
                         for k in range(1, n_basis):
                             v_sh_rest[g, k - 1, channel] += basis[k] * v
                             v_basis[k] += sh_rest[g, k - 1, channel] * v
                     if degree == 0:
                         continue
-                    x, y, z = direction[0], direction[1], direction[2]
                     _basis_slope(x, y, z, degree, v_basis, v_direction)
                     dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
+                    v_direction[0] -= dot * x
+                    v_direction[1] -= dot * y
+                    v_direction[2] -= dot * z
                     for k in range(3):
-                        v = (v_direction[k] - dot * direction[k]) * scale
-                        v_means[g, k] += v
-                        v_centers[c, k] -= v
+                        v_means[g, k] += v_direction[k] * scale
+                        v_centers[c, k] -= v_direction[k] * scale
         for c in range(viewmats.shape[0]):
-            view, v_view = viewmats[c], v_viewmats[chunk, c]
             for i in range(3):
                 for j in range(3):
-                    v_view[i, j] -= view[i, 3] * v_centers[c, j]
-                    v_view[i, 3] -= view[i, j] * v_centers[c, j]
+                    v_viewmats[chunk, c, i, j] -= viewmats[c, i, 3] * v_centers[c, j]
+                    v_viewmats[chunk, c, i, 3] -= viewmats[c, i, j] * v_centers[c, j]

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..rasterizer import ALPHA_MIN
-from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX, displacement
+from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX
 
 SLACK = 1.01  # the test must never refuse what the full projection would draw
 
@@ -19,28 +19,54 @@ def _largest_slope(focal, center, size):
 def _reaches(u, size, variance):
     """Whether a footprint of that variance around u may reach into [0, size]."""
     missing = max(-u, u - size) - 1
-    return missing < 0 or missing * missing < (SLACK * SIGMAS_MAX) ** 2 * variance
+    reach = SLACK * SIGMAS_MAX
+    return (missing < 0) | (missing * missing < reach * reach * variance)
 
 
 @njit(**INLINE)
-def _may_touch(mean, largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends):
-    """Whether a ball around the Gaussian reaches the picture of camera c."""
-    view, K = viewmats[c], Ks[c]
-    z = view[2, 0] * mean[0] + view[2, 1] * mean[1] + view[2, 2] * mean[2] + view[2, 3]
-    if not (z >= near and z <= far):  # written so that NaN is refused as well
-        return False
-    rz = 1 / z
-    u = K[0, 0] * rz * (view[0, 0] * mean[0] + view[0, 1] * mean[1] + view[0, 2] * mean[2] + view[0, 3]) + K[0, 2]
-    v = K[1, 1] * rz * (view[1, 0] * mean[0] + view[1, 1] * mean[1] + view[1, 2] * mean[2] + view[1, 3]) + K[1, 2]
+def _row(views, c, row):
+    return views[c, row, 0], views[c, row, 1], views[c, row, 2], views[c, row, 3]
+
+
+@njit(**INLINE)
+def _along(row, x, y, z):
+    return row[0] * x + row[1] * y + row[2] * z + row[3]
+
+
+@njit(**INLINE)
+def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near, far, begin, seen):
+    """Sets in `seen` which Gaussians, from `begin` on, have a ball around them that reaches the picture of camera c.
+
+    Without branches, and with all of the camera in variables, so that LLVM makes vector instructions of the loop.
+    """
+    fx, cx, fy, cy = Ks[c, 0, 0], Ks[c, 0, 2], Ks[c, 1, 1], Ks[c, 1, 2]
     # No row of the Jacobian times the Gaussian's axes is longer than the row times the longest axis.
-    size_x, size_y = K[0, 0] * rz * largest_scale, K[1, 1] * rz * largest_scale
-    xx = size_x * size_x * (1 + _largest_slope(K[0, 0], K[0, 2], width) ** 2) + dilation
-    yy = size_y * size_y * (1 + _largest_slope(K[1, 1], K[1, 2], height) ** 2) + dilation
-    if slices.shape[0] > 0:
-        dx, dy, _ = displacement(slices[c], K, mean, near, ends)
-        xx += dx * dx / 12
-        yy += dy * dy / 12
-    return _reaches(u, width, xx) and _reaches(v, height, yy)
+    wide, high = 1 + _largest_slope(fx, cx, width) ** 2, 1 + _largest_slope(fy, cy, height) ** 2
+    to_x, to_y, to_z = _row(viewmats, c, 0), _row(viewmats, c, 1), _row(viewmats, c, 2)
+    is_thick = slices.shape[0] > 0
+    # Rows that give x, y and z at both ends of the slice; of no use, but there, where sub-frames are instants.
+    first, last = (2 * c, 2 * c + 1) if is_thick else (0, 0)
+    views = slices if is_thick else viewmats
+    x0, y0, z0 = _row(views, first, 0), _row(views, first, 1), _row(views, first, 2)
+    x1, y1, z1 = _row(views, last, 0), _row(views, last, 1), _row(views, last, 2)
+    for i in range(seen.shape[0]):
+        g = begin + i
+        x, y, z = float(means[g, 0]), float(means[g, 1]), float(means[g, 2])
+        depth = _along(to_z, x, y, z)
+        rz = 1 / depth
+        u, v = fx * rz * _along(to_x, x, y, z) + cx, fy * rz * _along(to_y, x, y, z) + cy
+        size = rz * max(scales[g, 0], scales[g, 1], scales[g, 2])
+        xx, yy = (fx * size) ** 2 * wide + dilation, (fy * size) ** 2 * high + dilation
+        if is_thick:
+            start, end = _along(z0, x, y, z), _along(z1, x, y, z)
+            has_moved = (start > near) & (end > near)
+            # As `projection.displacement`.
+            dx = fx * (_along(x1, x, y, z) / end - _along(x0, x, y, z) / start)
+            dy = fy * (_along(y1, x, y, z) / end - _along(y0, x, y, z) / start)
+            xx += dx * dx / 12 if has_moved else 0.0
+            yy += dy * dy / 12 if has_moved else 0.0
+        # Written so that NaN is refused.
+        seen[i] |= (depth >= near) & (depth <= far) & _reaches(u, width, xx) & _reaches(v, height, yy)
 
 
 @njit(**OPTIONS)
@@ -55,20 +81,14 @@ def cull(means, scales, opacities, viewmats, Ks, slices, num_subframes, width, h
     counts = np.empty(n_pictures * CHUNKS, np.int64)
     for work in prange(n_pictures * CHUNKS):
         picture, chunk = work // CHUNKS, work % CHUNKS
-        ends = np.empty((2, 3))
-        begin = chunk * n // CHUNKS
-        count = 0
-        for g in range(begin, (chunk + 1) * n // CHUNKS):
-            if not opacities[g] >= ALPHA_MIN:
-                continue
-            largest_scale = float(max(scales[g, 0], scales[g, 1], scales[g, 2]))
-            for c in range(picture * num_subframes, (picture + 1) * num_subframes):
-                if _may_touch(
-                    means[g], largest_scale, c, viewmats, Ks, slices, width, height, dilation, near, far, ends
-                ):  # fmt: skip
-                    found[picture, begin + count] = g
-                    count += 1
-                    break
+        begin, count = chunk * n // CHUNKS, 0
+        seen = np.zeros((chunk + 1) * n // CHUNKS - begin, np.bool_)
+        for c in range(picture * num_subframes, (picture + 1) * num_subframes):
+            _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near, far, begin, seen)
+        for i in range(seen.shape[0]):
+            if seen[i] and opacities[begin + i] >= ALPHA_MIN:
+                found[picture, begin + count] = begin + i
+                count += 1
         counts[work] = count
     offsets = np.empty(n_pictures * CHUNKS + 1, np.int64)
     offsets[0] = 0

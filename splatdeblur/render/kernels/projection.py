@@ -1,8 +1,9 @@
 """Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included.
 
-What the other kernels read of a Gaussian lies together, in a row of `splats` [D, S, COLUMNS]: D are the candidates
+What the other kernels read of a Gaussian lies together, in a row of `splats` [S, D, COLUMNS]: D are the candidates
 that culling has left, in the order of the scene, and S the sub-frames of a picture.
 Scalars are float64 whatever the arrays' precision: this is a small part of the time, and small determinants matter.
+Functions are handed arrays and indices, not parts of arrays: numba counts references to those, one by one, atomically.
 """
 
 import math
@@ -22,17 +23,26 @@ CHUNKS = 64  # partial sums for the gradients of the cameras; fixed, so that sum
 X, Y, XX, XY, YY, OPACITY, RED, GREEN, BLUE, DEPTH, HALF_WIDTH, HALF_HEIGHT, HALF_ROW, SLOPE = range(14)
 GRADIENTS = 10
 COLUMNS = 16  # one cache line in single precision
+TWELFTH = 1 / 12  # variance of an even stroke of length 1
 REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "error_model": "numpy"}
-INLINE = {"cache": True, "nogil": True, "error_model": "numpy"}
+COMMON = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+OPTIONS = {**COMMON, "parallel": True}  # called from Python
+INLINE = {**COMMON, "no_cpython_wrapper": True, "forceinline": True}  # parts of those
 
 
 @njit(**INLINE)
-def _rotation(q, out):
-    """Writes the rotation matrix of quaternion q (wxyz) to `out`; returns 1 / |q|."""
-    inverse_norm = 1.0 / math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
-    w, x, y, z = q[0] * inverse_norm, q[1] * inverse_norm, q[2] * inverse_norm, q[3] * inverse_norm
+def _unit_quaternion(quats, g):
+    """Quaternion g (wxyz) at length 1, and 1 / its own length."""
+    w, x, y, z = quats[g, 0], quats[g, 1], quats[g, 2], quats[g, 3]
+    inverse_norm = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+    return w * inverse_norm, x * inverse_norm, y * inverse_norm, z * inverse_norm, inverse_norm
+
+
+@njit(**INLINE)
+def _rotation(quats, g, out):
+    """Writes the rotation matrix of quaternion g to `out`."""
+    w, x, y, z, _ = _unit_quaternion(quats, g)
     out[0, 0] = 1 - 2 * (y * y + z * z)
     out[0, 1] = 2 * (x * y - w * z)
     out[0, 2] = 2 * (x * z + w * y)
@@ -42,21 +52,23 @@ def _rotation(q, out):
     out[2, 0] = 2 * (x * z - w * y)
     out[2, 1] = 2 * (y * z + w * x)
     out[2, 2] = 1 - 2 * (x * x + y * y)
-    return inverse_norm
 
 
 @njit(**INLINE)
-def _transform(view, mean, out):
-    for i in range(3):
-        out[i] = view[i, 0] * mean[0] + view[i, 1] * mean[1] + view[i, 2] * mean[2] + view[i, 3]
+def transformed(views, c, means, g, row):
+    """One coordinate of mean g in the axes of view c."""
+    return (
+        views[c, row, 0] * means[g, 0] + views[c, row, 1] * means[g, 1] + views[c, row, 2] * means[g, 2]
+        + views[c, row, 3]
+    )  # fmt: skip
 
 
 @njit(**INLINE)
 def _clamped_ratio(ratio, focal, center, size):
     """The ratio x/z at which the Jacobian is taken, and whether it is the true one."""
-    margin = MARGIN * 0.5 * size / focal
-    high = (size - center) / focal + margin
-    low = -(center / focal + margin)
+    margin, inverse_focal = MARGIN * 0.5 * size, 1.0 / focal
+    high = (size - center + margin) * inverse_focal
+    low = -(center + margin) * inverse_focal
     if ratio > high:
         return high, False
     if ratio < low:
@@ -65,31 +77,36 @@ def _clamped_ratio(ratio, focal, center, size):
 
 
 @njit(**INLINE)
-def displacement(slices, K, mean, near, ends):
-    """Screen displacement (px) of a mean between both ends of a slice; `ends` receives its camera points."""
-    _transform(slices[0], mean, ends[0])
-    _transform(slices[1], mean, ends[1])
+def displacement(slices, Ks, c, means, g, near, ends):
+    """Screen displacement (px) of mean g during the slice of camera c; `ends` receives its camera points.
+
+    slices are [2 C, 4, 4]: the view at the start and the one at the end of each camera's slice, one after the other.
+    """
+    for end in range(2):
+        for row in range(3):
+            ends[end, row] = transformed(slices, 2 * c + end, means, g, row)
     if not (ends[0, 2] > near and ends[1, 2] > near):
         return 0.0, 0.0, False
-    dx = K[0, 0] * (ends[1, 0] / ends[1, 2] - ends[0, 0] / ends[0, 2])
-    dy = K[1, 1] * (ends[1, 1] / ends[1, 2] - ends[0, 1] / ends[0, 2])
+    first_rz, last_rz = 1.0 / ends[0, 2], 1.0 / ends[1, 2]
+    dx = Ks[c, 0, 0] * (ends[1, 0] * last_rz - ends[0, 0] * first_rz)
+    dy = Ks[c, 1, 1] * (ends[1, 1] * last_rz - ends[0, 1] * first_rz)
     return dx, dy, True
 
 
 @njit(**INLINE)
-def _screen_axes(view, K, width, height, point, M, A, B):
+def _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B):
     """A = R M and B = J A, so that the screen covariance is B B^T. Returns J's last column and the clamping flags."""
     for i in range(3):
         for j in range(3):
-            A[i, j] = view[i, 0] * M[0, j] + view[i, 1] * M[1, j] + view[i, 2] * M[2, j]
-    rz = 1.0 / point[2]
-    ratio_x, free_x = _clamped_ratio(point[0] * rz, K[0, 0], K[0, 2], width)
-    ratio_y, free_y = _clamped_ratio(point[1] * rz, K[1, 1], K[1, 2], height)
-    j02 = -K[0, 0] * ratio_x * rz
-    j12 = -K[1, 1] * ratio_y * rz
+            A[i, j] = viewmats[c, i, 0] * M[0, j] + viewmats[c, i, 1] * M[1, j] + viewmats[c, i, 2] * M[2, j]
+    fx, fy = Ks[c, 0, 0], Ks[c, 1, 1]
+    ratio_x, free_x = _clamped_ratio(point[0] * rz, fx, Ks[c, 0, 2], width)
+    ratio_y, free_y = _clamped_ratio(point[1] * rz, fy, Ks[c, 1, 2], height)
+    j02 = -fx * ratio_x * rz
+    j12 = -fy * ratio_y * rz
     for j in range(3):
-        B[0, j] = K[0, 0] * rz * A[0, j] + j02 * A[2, j]
-        B[1, j] = K[1, 1] * rz * A[1, j] + j12 * A[2, j]
+        B[0, j] = fx * rz * A[0, j] + j02 * A[2, j]
+        B[1, j] = fy * rz * A[1, j] + j12 * A[2, j]
     return j02, j12, free_x, free_y
 
 
@@ -113,105 +130,110 @@ def project(
     Writes means2d and radii [C, N, 2], which must come as zeros, where a Gaussian is drawn; where it is not, its
     splat has opacity 0 and a footprint without rows.
     """
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
     axes = _mean_axes(viewmats, n_subframes)
     for chunk in prange(CHUNKS):
         rotation, M = np.empty((3, 3)), np.empty((3, 3))
         A, B = np.empty((3, 3)), np.empty((2, 3))
         point, ends = np.empty(3), np.empty((2, 3))
         for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
-            first_camera, axis = part // CHUNKS * n_subframes, axes[part // CHUNKS]
+            picture = part // CHUNKS
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
-                depth = axis[0] * means[g, 0] + axis[1] * means[g, 1] + axis[2] * means[g, 2] + axis[3]
+                depth = axes[picture, 3]
+                for k in range(3):
+                    depth += axes[picture, k] * means[g, k]
                 depths[i] = depth if depth > 0 else 0.0
-                _rotation(quats[g], rotation)
+                _rotation(quats, g, rotation)
                 for k in range(3):
                     for j in range(3):
                         M[k, j] = rotation[k, j] * scales[g, j]
                 for s in range(n_subframes):
-                    c, splat = first_camera + s, splats[i, s]
+                    c = picture * n_subframes + s
                     for column in range(COLUMNS):
-                        splat[column] = 0
-                    splat[HALF_HEIGHT] = -1
-                    _transform(viewmats[c], means[g], point)
+                        splats[s, i, column] = 0
+                    splats[s, i, HALF_HEIGHT] = -1
+                    for k in range(3):
+                        point[k] = transformed(viewmats, c, means, g, k)
                     z = point[2]
                     if not (z >= near and z <= far):  # written so that NaN is refused as well
                         continue
-                    K = Ks[c]
-                    _screen_axes(viewmats[c], K, width, height, point, M, A, B)
+                    rz = 1 / z
+                    _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
                     xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
                     xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
                     yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                    det_sharp = max(0.0, xx * yy - xy * xy)
+                    # Light is conserved: opacity falls as the determinant grows, from this one on.
+                    conserved = max(0.0, xx * yy - xy * xy)
                     xx += dilation
                     yy += dilation
                     det = xx * yy - xy * xy
-                    opacity = float(opacities[g])
-                    if antialiased:
-                        opacity *= math.sqrt(det_sharp / det)
+                    if not antialiased:
+                        conserved = det
                     if slices.shape[0] > 0:
-                        dx, dy, moved = displacement(slices[c], K, means[g], near, ends)
+                        dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
                         if moved:
-                            xx += dx * dx / 12
-                            xy += dx * dy / 12
-                            yy += dy * dy / 12
-                            thin = det
+                            xx += dx * dx * TWELFTH
+                            xy += dx * dy * TWELFTH
+                            yy += dy * dy * TWELFTH
                             det = xx * yy - xy * xy
-                            opacity *= math.sqrt(thin / det)
-                    u = K[0, 0] * point[0] / z + K[0, 2]
-                    v = K[1, 1] * point[1] / z + K[1, 2]
+                    inverse_det = 1 / det
+                    opacity = opacities[g] * math.sqrt(conserved * inverse_det)
+                    u = Ks[c, 0, 0] * (point[0] * rz) + Ks[c, 0, 2]
+                    v = Ks[c, 1, 1] * (point[1] * rz) + Ks[c, 1, 2]
                     if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
                         continue
-                    reach = 2 * math.log(opacity / ALPHA_MIN)  # the footprint is d^T Q d <= reach
-                    extent = min(SIGMAS_MAX, math.sqrt(reach))
-                    rx, ry = math.ceil(extent * math.sqrt(xx)), math.ceil(extent * math.sqrt(yy))
+                    reach = math.sqrt(2 * math.log(opacity / ALPHA_MIN))  # the footprint is d^T Q d <= reach^2
+                    sigma_x, sigma_y, inverse_yy = math.sqrt(xx), math.sqrt(yy), 1 / yy
+                    extent = min(SIGMAS_MAX, reach)
+                    rx, ry = math.ceil(extent * sigma_x), math.ceil(extent * sigma_y)
                     if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
                         continue
                     radii[c, g, 0] = min(rx, 1e9)
                     radii[c, g, 1] = min(ry, 1e9)
                     means2d[c, g, 0], means2d[c, g, 1] = u, v
-                    splat[X], splat[Y], splat[OPACITY], splat[DEPTH] = u, v, opacity, z
-                    splat[XX], splat[XY], splat[YY] = yy / det, -xy / det, xx / det
-                    half_width = math.sqrt(reach * xx)
-                    splat[HALF_WIDTH] = half_width + REACH_SLACK
-                    splat[HALF_HEIGHT] = math.sqrt(reach * yy) + REACH_SLACK
-                    splat[HALF_ROW] = math.sqrt(reach * det / yy) + REACH_SLACK + 1e-6 * half_width
-                    splat[SLOPE] = xy / yy
+                    splats[s, i, X], splats[s, i, Y], splats[s, i, OPACITY], splats[s, i, DEPTH] = u, v, opacity, z
+                    splats[s, i, XX], splats[s, i, YY] = yy * inverse_det, xx * inverse_det
+                    splats[s, i, XY] = -xy * inverse_det
+                    half_width = reach * sigma_x
+                    splats[s, i, HALF_WIDTH] = half_width + REACH_SLACK
+                    splats[s, i, HALF_HEIGHT] = reach * sigma_y + REACH_SLACK
+                    splats[s, i, HALF_ROW] = reach * math.sqrt(det * inverse_yy) + REACH_SLACK + 1e-6 * half_width
+                    splats[s, i, SLOPE] = xy * inverse_yy
 
 
 @njit(**INLINE)
-def _pull_point(view, mean, v_point, v_view, v_mean):
+def _pull_point(views, c, means, g, v_point, v_views, chunk, v_mean):
     """Adds the gradient of a camera point to its view matrix and its mean."""
     for i in range(3):
         for j in range(3):
-            v_view[i, j] += v_point[i] * mean[j]
-            v_mean[j] += view[i, j] * v_point[i]
-        v_view[i, 3] += v_point[i]
+            v_views[chunk, c, i, j] += v_point[i] * means[g, j]
+            v_mean[j] += views[c, i, j] * v_point[i]
+        v_views[chunk, c, i, 3] += v_point[i]
 
 
 @njit(**INLINE)
-def _pull_rotation(q, inverse_norm, v, v_quat):
-    """Adds the gradient `v` of the rotation matrix of q to `v_quat`, through the normalisation."""
-    w, x, y, z = q[0] * inverse_norm, q[1] * inverse_norm, q[2] * inverse_norm, q[3] * inverse_norm
+def _pull_rotation(quats, g, v, v_quats):
+    """Adds the gradient `v` of the rotation matrix of quaternion g to `v_quats`, through the normalisation."""
+    w, x, y, z, inverse_norm = _unit_quaternion(quats, g)
     gw = 2 * (x * (v[2, 1] - v[1, 2]) + y * (v[0, 2] - v[2, 0]) + z * (v[1, 0] - v[0, 1]))
     xy, xz, yz = v[0, 1] + v[1, 0], v[0, 2] + v[2, 0], v[1, 2] + v[2, 1]
     gx = 2 * (-2 * x * (v[1, 1] + v[2, 2]) + y * xy + z * xz + w * (v[2, 1] - v[1, 2]))
     gy = 2 * (x * xy - 2 * y * (v[0, 0] + v[2, 2]) + z * yz + w * (v[0, 2] - v[2, 0]))
     gz = 2 * (x * xz + y * yz - 2 * z * (v[0, 0] + v[1, 1]) + w * (v[1, 0] - v[0, 1]))
     dot = gw * w + gx * x + gy * y + gz * z
-    v_quat[0] += (gw - dot * w) * inverse_norm
-    v_quat[1] += (gx - dot * x) * inverse_norm
-    v_quat[2] += (gy - dot * y) * inverse_norm
-    v_quat[3] += (gz - dot * z) * inverse_norm
+    v_quats[g, 0] += (gw - dot * w) * inverse_norm
+    v_quats[g, 1] += (gx - dot * x) * inverse_norm
+    v_quats[g, 2] += (gy - dot * y) * inverse_norm
+    v_quats[g, 3] += (gz - dot * z) * inverse_norm
 
 
 @njit(**INLINE)
-def has_gradient(v_splat):
+def has_gradient(v_splats, s, i):
     """Whether anything depends on a splat: not on one hidden behind others."""
     total = False
     for column in range(GRADIENTS):
-        total |= v_splat[column] != 0
+        total |= v_splats[s, i, column] != 0
     return total
 
 
@@ -221,22 +243,23 @@ def project_backward(
     candidates, offsets, splats, v_splats, v_means2d,
     v_means, v_quats, v_scales, v_opacities, v_viewmats, v_slices,
 ):  # fmt: skip
-    """Adds to the last six arrays; v_viewmats and v_slices are [CHUNKS, C, ...], to be summed over the first axis.
+    """Adds to the last six arrays; v_viewmats [CHUNKS, C, 4, 4] and v_slices [CHUNKS, 2 C, 4, 4] are then to be summed
+    over the first axis.
 
     The gradient of the position is taken from v_means2d [C, N, 2], all others from v_splats.
     """
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[1]
+    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
     is_thick = slices.shape[0] > 0
     for chunk in prange(CHUNKS):
         rotation, M, A, B = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
         v_A, v_B, v_M = np.empty((3, 3)), np.empty((2, 3)), np.empty((3, 3))
         point, ends, v_point = np.empty(3), np.empty((2, 3)), np.empty(3)
-        v_mean, v_quat = np.empty(3), np.empty(4)
+        v_mean = np.empty(3)
         for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
             first_camera = part // CHUNKS * n_subframes
             for i in range(offsets[part], offsets[part + 1]):
                 g = candidates[i]
-                inverse_norm = _rotation(quats[g], rotation)
+                _rotation(quats, g, rotation)
                 for k in range(3):
                     v_mean[k] = 0.0
                     for j in range(3):
@@ -245,25 +268,25 @@ def project_backward(
                 v_opacity = 0.0
                 is_seen = False
                 for s in range(n_subframes):
-                    c, splat, v_splat = first_camera + s, splats[i, s], v_splats[i, s]
+                    c = first_camera + s
                     has_moved = v_means2d[c, g, 0] != 0 or v_means2d[c, g, 1] != 0
-                    if splat[OPACITY] == 0 or not (has_moved or has_gradient(v_splat)):
+                    if splats[s, i, OPACITY] == 0 or not (has_moved or has_gradient(v_splats, s, i)):
                         continue
                     is_seen = True
-                    K, view = Ks[c], viewmats[c]
-                    _transform(view, means[g], point)
-                    rz = 1.0 / point[2]
-                    j02, j12, free_x, free_y = _screen_axes(view, K, width, height, point, M, A, B)
+                    for k in range(3):
+                        point[k] = transformed(viewmats, c, means, g, k)
+                    rz, fx, fy = 1.0 / point[2], Ks[c, 0, 0], Ks[c, 1, 1]
+                    j02, j12, free_x, free_y = _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
                     # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
-                    qxx, qxy, qyy = float(splat[XX]), float(splat[XY]), float(splat[YY])
-                    gxx, gxy, gyy = float(v_splat[XX]), 0.5 * v_splat[XY], float(v_splat[YY])
+                    qxx, qxy, qyy = float(splats[s, i, XX]), float(splats[s, i, XY]), float(splats[s, i, YY])
+                    gxx, gxy, gyy = float(v_splats[s, i, XX]), 0.5 * v_splats[s, i, XY], float(v_splats[s, i, YY])
                     txx, txy = gxx * qxx + gxy * qxy, gxx * qxy + gxy * qyy
                     tyx, tyy = gxy * qxx + gyy * qxy, gxy * qxy + gyy * qyy
                     v_xx = -(qxx * txx + qxy * tyx)
                     v_xy = -2 * (qxx * txy + qxy * tyy)
                     v_yy = -(qxy * txy + qyy * tyy)
                     # Opacity on screen: opacity * sqrt(numerator / det of the final covariance).
-                    v_log = float(v_splat[OPACITY]) * splat[OPACITY]
+                    v_log = float(v_splats[s, i, OPACITY]) * splats[s, i, OPACITY]
                     v_opacity += v_log
                     sharp_xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
                     sharp_xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
@@ -275,20 +298,20 @@ def project_backward(
                         v_yy -= 0.5 * v_log * qyy
                     dx, dy, moved = 0.0, 0.0, False
                     if is_thick:
-                        dx, dy, moved = displacement(slices[c], K, means[g], near, ends)
-                    v_dx = v_xx * dx / 6 + v_xy * dy / 12
-                    v_dy = v_yy * dy / 6 + v_xy * dx / 12
+                        dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
+                    v_dx = (2 * v_xx * dx + v_xy * dy) * TWELFTH
+                    v_dy = (2 * v_yy * dy + v_xy * dx) * TWELFTH
                     if antialiased:
-                        det = max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
-                        v_xx += 0.5 * v_log * sharp_yy / det
-                        v_xy -= v_log * sharp_xy / det
-                        v_yy += 0.5 * v_log * sharp_xx / det
+                        v_log_det = v_log / max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
+                        v_xx += 0.5 * v_log_det * sharp_yy
+                        v_xy -= v_log_det * sharp_xy
+                        v_yy += 0.5 * v_log_det * sharp_xx
                     elif is_thick:
                         xx, yy = sharp_xx + dilation, sharp_yy + dilation
-                        det = xx * yy - sharp_xy * sharp_xy
-                        v_xx += 0.5 * v_log * yy / det
-                        v_xy -= v_log * sharp_xy / det
-                        v_yy += 0.5 * v_log * xx / det
+                        v_log_det = v_log / (xx * yy - sharp_xy * sharp_xy)
+                        v_xx += 0.5 * v_log_det * yy
+                        v_xy -= v_log_det * sharp_xy
+                        v_yy += 0.5 * v_log_det * xx
                     # Covariance = B B^T, B = J A, A = R M.
                     v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
                     for j in range(3):
@@ -298,15 +321,14 @@ def project_backward(
                         v_j02 += v_B[0, j] * A[2, j]
                         v_j11 += v_B[1, j] * A[1, j]
                         v_j12 += v_B[1, j] * A[2, j]
-                        v_A[0, j] = K[0, 0] * rz * v_B[0, j]
-                        v_A[1, j] = K[1, 1] * rz * v_B[1, j]
+                        v_A[0, j] = fx * rz * v_B[0, j]
+                        v_A[1, j] = fy * rz * v_B[1, j]
                         v_A[2, j] = j02 * v_B[0, j] + j12 * v_B[1, j]
                     # Point: through its picture position, its depth, and the Jacobian taken there.
                     v_u, v_v = float(v_means2d[c, g, 0]), float(v_means2d[c, g, 1])
-                    fx, fy = K[0, 0], K[1, 1]
                     v_point[0] = fx * rz * v_u
                     v_point[1] = fy * rz * v_v
-                    v_point[2] = v_splat[DEPTH] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
+                    v_point[2] = v_splats[s, i, DEPTH] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
                     v_point[2] -= rz * rz * (fx * v_j00 + fy * v_j11)
                     if free_x:
                         v_point[0] -= fx * rz * rz * v_j02
@@ -318,12 +340,15 @@ def project_backward(
                         v_point[2] -= 2 * rz * j12 * v_j12
                     else:
                         v_point[2] -= rz * j12 * v_j12
-                    v_view = v_viewmats[chunk, c]
-                    _pull_point(view, means[g], v_point, v_view, v_mean)
+                    _pull_point(viewmats, c, means, g, v_point, v_viewmats, chunk, v_mean)
                     for k in range(3):
                         for j in range(3):
-                            v_M[k, j] += view[0, k] * v_A[0, j] + view[1, k] * v_A[1, j] + view[2, k] * v_A[2, j]
-                            v_view[k, j] += v_A[k, 0] * M[j, 0] + v_A[k, 1] * M[j, 1] + v_A[k, 2] * M[j, 2]
+                            pulled, v_view = 0.0, 0.0
+                            for row in range(3):
+                                pulled += viewmats[c, row, k] * v_A[row, j]
+                                v_view += v_A[k, row] * M[j, row]
+                            v_M[k, j] += pulled
+                            v_viewmats[chunk, c, k, j] += v_view
                     if moved:
                         for end in range(2):
                             sign = 2.0 * end - 1.0
@@ -331,7 +356,7 @@ def project_backward(
                             v_point[0] = sign * fx * rz * v_dx
                             v_point[1] = sign * fy * rz * v_dy
                             v_point[2] = -rz * (ends[end, 0] * v_point[0] + ends[end, 1] * v_point[1])
-                            _pull_point(slices[c, end], means[g], v_point, v_slices[chunk, c, end], v_mean)
+                            _pull_point(slices, 2 * c + end, means, g, v_point, v_slices, chunk, v_mean)
                 if not is_seen:
                     continue
                 for j in range(3):
@@ -341,9 +366,5 @@ def project_backward(
                         v_M[k, j] *= scales[g, j]
                     v_scales[g, j] += v_scale
                     v_means[g, j] += v_mean[j]
-                for k in range(4):
-                    v_quat[k] = 0.0
-                _pull_rotation(quats[g], inverse_norm, v_M, v_quat)
-                for k in range(4):
-                    v_quats[g, k] += v_quat[k]
+                _pull_rotation(quats, g, v_M, v_quats)
                 v_opacities[g] += v_opacity / opacities[g]

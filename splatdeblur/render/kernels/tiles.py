@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
+from .projection import CHUNKS, COMMON, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 
 TILE = 32  # px
 SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
@@ -53,7 +53,7 @@ def _radix_order(keys, passes, order):
             order[i] = source[i]
 
 
-@njit(**INLINE)
+@njit(**COMMON)
 def sort_by_depth(depth_bits, passes, offsets):
     """Candidates of each picture front to back, one picture after another.
 
@@ -73,8 +73,8 @@ def sort_by_depth(depth_bits, passes, offsets):
 def _tile_rows(splats, i, tiles_y):
     """First tile row that a footprint touches in any sub-frame, and the one after the last."""
     first, last = tiles_y, -1
-    for s in range(splats.shape[1]):
-        splat = splats[i, s]
+    for s in range(splats.shape[0]):
+        splat = splats[s, i]
         reach = splat[HALF_HEIGHT]
         if reach < 0:
             continue
@@ -90,7 +90,7 @@ def footprints(splats, tiles_x, tiles_y):
     Returns row_starts [D + 1], where each candidate's tile rows begin in `spans`; first_rows [D]; spans [rows, 2], the
     first tile column of a row and the one after the last; and pair_starts [D + 1], its (Gaussian, tile) pairs.
     """
-    n, n_subframes = splats.shape[0], splats.shape[1]
+    n_subframes, n = splats.shape[0], splats.shape[1]
     first_rows, row_starts, pair_starts = np.empty(n, np.int32), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
     row_starts[0] = pair_starts[0] = 0
     for i in prange(n):
@@ -105,7 +105,7 @@ def footprints(splats, tiles_x, tiles_y):
             top = (first_rows[i] + row - row_starts[i]) * TILE + 0.5
             first, end = tiles_x, 0
             for s in range(n_subframes):
-                splat = splats[i, s]
+                splat = splats[s, i]
                 x, y, reach = float(splat[X]), float(splat[Y]), float(splat[HALF_HEIGHT])
                 low, high = max(top - y, -reach), min(top + TILE - 1 - y, reach)
                 if not low <= high:

@@ -1,0 +1,313 @@
+"""Between structure from motion and training: photos that it lost, or placed doubtfully, are looked for by rendering.
+
+A small scene is trained quickly on the photos whose poses are firm. Each other photo is looked for in it
+(`optimize.relocalize`), and a pose counts only if the render, blurred again, explains the photo about as well as the
+photos around it are explained. Photos that were found join the small training; then the next round looks for the rest.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .capture import Capture
+from .capture.choices import Choices, Use
+from .capture.pixels import read_mask, read_photo, reduced_size
+from .config import Config
+from .errors import TrainingError
+from .geometry import Cameras, interpolate, inverse
+from .optimize import TrainConfig, Trainer
+from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
+from .poses import Reconstruction
+from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
+from .poses.lenses import intrinsics
+from .poses.reconstruction import load_reconstruction, mask_path, photo_path, save_again
+from .run import Run
+from .starting import downscale_of, load_photos, make_trainer
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float | None, str], None]
+WIDTH_PX = 200  # of the photos in the small training
+GAUSSIANS = 12_000
+STEPS, STEPS_PER_PHOTO = 500, 12  # of the small training
+TRAINING_SHARE = 0.5  # of the time limit, at most
+MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
+NEIGHBOURS = 6  # photos that one is compared with
+PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
+MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
+MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
+MOST_AT_ONCE = 6  # photos looked for between two trainings
+TRIES = 2  # how often a photo is looked for
+REJOIN_AT = 0.5  # progress to which the small training goes back for photos that join it
+MOST_STARTS = 60  # photos from whose poses each search starts
+
+
+def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Reconstruction:
+    """Poses of the photos without a firm one, as far as a scene of the others tells them; saved under `poses/`.
+
+    What came of each photo stands in its evidence, or in why it is missing. A run that has been through this keeps
+    what it has, and so does one with nothing to look for.
+    """
+    reconstruction = load_reconstruction(run)
+    lost, firm = _lost(run, reconstruction), _firm(run, reconstruction)
+    if reconstruction.is_rendered or not config.pose.render_limit or not lost:
+        return reconstruction
+    if len(firm) < MIN_FIRM:
+        logger.warning(
+            "%d photos have a firm pose, too few to look for the other %d by rendering", len(firm), len(lost)
+        )
+        return reconstruction
+    search = _Search(run, config, reconstruction, firm, on_progress)
+    try:
+        search.run_through(lost)
+    except TrainingError as error:
+        logger.warning("photos without a firm pose could not be looked for by rendering: %s", error)
+        return reconstruction
+    result = search.result()
+    save_again(result, run)
+    found = [n for n, evidence in result.evidence.items() if evidence.found_by == RENDERING and not evidence.doubt]
+    logger.info("found by rendering: %s", ", ".join(found) or "none")
+    on_progress(1.0, f"{len(result.names) - len(result.doubtful)} of {len(_shots(run))} photos have a firm pose")
+    return result
+
+
+def _shots(run: Run) -> tuple[str, ...]:
+    return tuple(frame.name for frame in Capture.load(run.require(run.capture, "prepare")).frames)
+
+
+def _lost(run: Run, reconstruction: Reconstruction) -> list[str]:
+    """Photos to look for, in the capture's order: those that training wants, and whose lens is known."""
+    choices = Choices.load(run.choices)
+    candidates = reconstruction.doubtful.keys() | (reconstruction.missing.keys() & reconstruction.lost_lenses.keys())
+    return [name for name in _shots(run) if name in candidates and choices.use(name) == Use.TRAIN]
+
+
+def _firm(run: Run, reconstruction: Reconstruction) -> list[str]:
+    """Photos to train the small scene on."""
+    choices, doubtful = Choices.load(run.choices), reconstruction.doubtful
+    return [n for n in reconstruction.names if n not in doubtful and choices.use(n) == Use.TRAIN]
+
+
+def _small(config: Config, run: Run, num_photos: int) -> Config:
+    """Settings of the small training: our own, whatever method the large one shall compare."""
+    full_px = Capture.load(run.capture).width
+    downscale = max(downscale_of(run, config), full_px / WIDTH_PX)
+    steps = min(config.train.steps, STEPS + STEPS_PER_PHOTO * num_photos)
+    limit = config.pose.render_limit * TRAINING_SHARE
+    train = TrainConfig(steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0)
+    return replace(config, downscale=downscale, train=train)
+
+
+class _Search:
+    """The small training and what it has found so far."""
+
+    def __init__(
+        self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
+    ) -> None:
+        self.run, self.before, self.on_progress = run, reconstruction, on_progress
+        self.deadline = time.monotonic() + config.pose.render_limit
+        self.config = _small(config, run, len(reconstruction.names))
+        self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
+        self.trainer = make_trainer(run, self.config, without=self.probes)
+        self.order = {name: index for index, name in enumerate(_shots(run))}
+        self.lost: list[str] = []
+        self.tries: Counter[str] = Counter()
+        self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
+        self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
+        self.allowance: float | None = None  # what may be left unexplained of a photo that the scene has not seen
+
+    def run_through(self, lost: list[str]) -> None:
+        """Trains and looks, round after round, until nothing more is found or the time is up."""
+        self._train()
+        self.lost = list(lost)
+        known = self._look_at_probes()
+        while not self._is_late():
+            names, doubted = self._candidates(), self._doubted()
+            if not names and not doubted:
+                break
+            new = self._round(names)
+            if new or doubted:
+                self._rejoin(new | known, doubted)
+                self._train()
+                known = {}
+
+    def _look_at_probes(self) -> dict[str, Guess]:
+        """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
+        guesses: dict[str, Guess] = {}
+        unexplained = []
+        for name in self.probes:
+            lost = self._photo(name)
+            start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
+            guesses[name] = self._relocalizer.settle(lost, [start])
+            unexplained.append(self._unexplained(lost, guesses[name]))
+        if unexplained:
+            self.allowance = MAX_OF_PROBES * median(unexplained)
+            logger.info(
+                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(unexplained)
+            )
+        return guesses
+
+    @property
+    def _relocalizer(self) -> Relocalizer:
+        trainer = self.trainer
+        return Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
+
+    def _unexplained(self, lost: Lost, guess: Guess) -> float:
+        """What a guess leaves unexplained, in terms of what a small shift would leave."""
+        return guess.loss / yardstick(lost.picture, lost.keep, self.config.train.loss.dssim)
+
+    def _doubted(self) -> list[str]:
+        """Trained photos that the scene explains badly, to be looked for in a scene without them."""
+        doubted = [n for n in self.names if self.residuals[n] > MAX_RESIDUAL and self.tries[n] < TRIES]
+        return doubted if len(self.names) - len(doubted) >= MIN_FIRM else []
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def _candidates(self) -> list[str]:
+        """The lost photos to look for now: first those next in order to what the scene shows."""
+        trained = [self.order[name] for name in self.names]
+        left = [name for name in self.lost if self.tries[name] < TRIES]
+        left.sort(key=lambda name: (self.tries[name], min(abs(self.order[name] - place) for place in trained)))
+        return left[:MOST_AT_ONCE]
+
+    def _train(self) -> None:
+        for event in self.trainer.run():
+            self.on_progress(event.progress, f"poses by rendering: a small scene, photos at {event.psnr:.0f} dB")
+        trainer = self.trainer
+        self.poses = _poses(trainer)
+        self.unexplained = [
+            trainer.residual(frame) / yardstick(trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
+            for frame, keep in enumerate(trainer.photos.keeps[-1])
+        ]
+        for frame, name in enumerate(self.names):
+            self.residuals[name] = self.unexplained[frame] / self._usual(self.poses[frame], besides=frame)
+
+    def _usual(self, viewmat: Float[Tensor, "4 4"], besides: int | None = None) -> float:
+        """What is left unexplained of the trained photos nearest to a pose."""
+        apart = (inverse(self.poses)[:, :3, 3] - inverse(viewmat)[:3, 3]).norm(dim=-1)
+        near = [frame for frame in apart.argsort().tolist() if frame != besides][:NEIGHBOURS]
+        return median(self.unexplained[frame] for frame in near)
+
+    def _round(self, names: list[str]) -> dict[str, Guess]:
+        """Those of some lost photos that are found."""
+        new: dict[str, Guess] = {}
+        for index, name in enumerate(names):
+            if self._is_late():
+                break
+            self.on_progress(index / len(names), f"poses by rendering: looking for photo {index + 1} of {len(names)}")
+            self.tries[name] += 1
+            lost = self._photo(name)
+            guess = self._relocalizer.find(lost, self._starts(name))
+            unexplained = self._unexplained(lost, guess)
+            ratio = unexplained / (self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat))
+            logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
+                        name, ratio, unexplained)  # fmt: skip
+            if ratio <= 1:
+                new[name] = guess
+            self.failures[name] = min(ratio, self.failures.get(name, ratio))
+        return new
+
+    def _full_camera(self, name: str) -> Cameras:
+        """Of a photo, at full size; its pose is where structure from motion put it, if it did."""
+        if name in self.before.names:
+            return self.before.cameras.at(self.before.names.index(name))
+        lens = self.before.lost_lenses[name]
+        return Cameras(torch.eye(4, dtype=torch.float64)[None], intrinsics(lens)[None], lens.width, lens.height)
+
+    def _photo(self, name: str) -> Lost:
+        downscale, device = self.config.downscale, self.trainer.rasterizer.device
+        full, mask = self._full_camera(name).to(device, torch.float32), mask_path(self.run, name)
+        centers = inverse(self.poses)[:, :3, 3]
+        apart = torch.cdist(centers, centers).fill_diagonal_(torch.inf)
+        return Lost(
+            picture=read_photo(photo_path(self.run, name), downscale).to(device),
+            camera=full.resized(*reduced_size(full.width, full.height, downscale)),
+            keep=mask and read_mask(mask, downscale).to(device),
+            depth=self.trainer.exposure.motion.units[:, 0].median().item(),
+            spacing=apart.min(dim=1).values.median().item(),
+        )
+
+    def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
+        """Where the trained photos were, between those that are next in order, and where it was thought to be."""
+        poses = self.poses
+        some = poses[:: max(1, len(poses) // MOST_STARTS)]
+        world_from_camera = inverse(poses)
+        between = inverse(
+            interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
+        )
+        nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
+        starts = [some, between[nearest[:MOST_STARTS]]]
+        starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
+        if name in self.before.names:
+            starts.append(self._full_camera(name).viewmats.to(poses))
+        return torch.cat(starts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.trainer.photos.names
+
+    def _rejoin(self, new: dict[str, Guess], doubted: list[str]) -> None:
+        """A trainer that goes on from the middle of its schedule, with photos that were found, without others."""
+        old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
+        self.lost = [name for name in self.lost if name not in new] + doubted
+        before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
+        names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
+        viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
+        photos = load_photos(self.run, self.config, names, self._cameras(names, viewmats))
+        trainer = Trainer(photos, old.scene, old.config, old.rasterizer)
+        paths, gains = trainer.exposure.motion.control_points, trainer.exposure.tone.log_gains
+        with torch.no_grad():
+            for frame, name in enumerate(names):
+                if name in new:
+                    paths[frame].copy_(new[name].path)
+                    continue
+                paths[frame].copy_(old.exposure.motion.control_points[before[name]])
+                if gains:
+                    gains[frame].copy_(old.exposure.tone.log_gains[before[name]])
+        trainer.step_number = round(old.config.steps * REJOIN_AT)
+        trainer.seconds = old.config.time_limit * REJOIN_AT
+        self.trainer = trainer
+
+    def _cameras(self, names: tuple[str, ...], viewmats: list[Float[Tensor, "4 4"]]) -> Cameras:
+        """Photos' cameras at full size, at other poses."""
+        full = [self._full_camera(name) for name in names]
+        Ks, sizes = torch.cat([c.Ks for c in full]), [(c.width, c.height) for c in full]
+        return Cameras.of_sizes(torch.stack([v.double().cpu() for v in viewmats]), Ks, sizes)
+
+    def result(self) -> Reconstruction:
+        """The reconstruction with the poses as the small training left them, and with the photos that were found."""
+        before, poses = self.before, dict(zip(self.names, self.poses, strict=True))
+        names = tuple(n for n in self.order if n in poses or n in before.names)
+        viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
+        found = {name: Evidence.by_rendering(self.residuals[name]) for name in poses if self.tries[name]}
+        kept = {n: replace(e, residual=self.residuals[n]) for n, e in before.evidence.items() if n in self.residuals}
+        return replace(
+            before,
+            names=names,
+            cameras=self._cameras(names, viewmats),
+            missing={name: self._why(name) for name in before.missing if name not in names},
+            evidence={name: e for name, e in (before.evidence | kept | found).items() if name in names},
+            lost_lenses={name: lens for name, lens in before.lost_lenses.items() if name not in names},
+            guesses={name: poses for name, poses in before.guesses.items() if name not in found},
+            is_rendered=True,
+        )
+
+    def _why(self, name: str) -> str:
+        reason = self.before.missing[name]
+        if name not in self.failures:
+            return reason
+        return f"{reason}; and no render explains it: {self.failures[name]:.1f} times as much is left as may be"
+
+
+def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:
+    """Mid-exposure poses as trained."""
+    with torch.no_grad():
+        return torch.stack([trainer.exposure.sharp_viewmat(frame) for frame in range(len(trainer.photos))])

@@ -1,0 +1,106 @@
+"""A small capture of which structure from motion is told to have lost a photo, misplaced one, and kept a stranger."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from PIL import Image
+
+from splatdeblur import pipeline, repose
+from splatdeblur.capture import Capture
+from splatdeblur.config import Config
+from splatdeblur.evaluate.alignment import fit_similarity
+from splatdeblur.geometry import Cameras, exp, inverse
+from splatdeblur.optimize import relocalize
+from splatdeblur.poses import Posed, load_reconstruction
+from splatdeblur.poses.evidence import Evidence
+from splatdeblur.poses.lenses import pinhole_lens
+from splatdeblur.poses.reconstruction import save_posed
+from splatdeblur.run import Run
+
+LOST, MISPLACED, STRANGER = "008.png", "013.png", "019.png"
+FIRM = Evidence("plain", inliers=200, spread=1.0, error_px=0.5, slack=1e-4, link=80)
+CONFIG = replace(
+    Config(), downscale=1.0, device="cpu", train=replace(Config().train, steps=240, gaussians=2500)
+)
+
+
+@pytest.fixture(scope="module", name="shots")
+def photos_along_an_arc() -> synthetic.SyntheticCapture:
+    return synthetic.make_capture(
+        synthetic.make_scene(3, texels=192), photos=24, size=(96, 64), blur_px=(1.5, 3, 5), subframes=6, tests=1,
+        samples=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", name="posed")
+def posed_run(shots, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("photos")
+    for index, photo in enumerate(shots.photos):
+        Image.fromarray((photo * 255).astype(np.uint8)).save(folder / f"{index:03d}.png")
+    noise = np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((96, 64)).save(folder / STRANGER)
+    run = Run(tmp_path_factory.mktemp("runs") / "run")
+    capture = pipeline.prepare(folder, run, CONFIG, lambda *_: None)
+    lens = pinhole_lens(torch.from_numpy(shots.K), 96, 64)
+    names = [frame.name for frame in capture.frames]
+    viewmats = torch.from_numpy(shots.viewmats).clone()
+    away = names.index(MISPLACED)
+    viewmats[away] = exp(torch.tensor([0.3, 0.1, 0.0, 0, 0.1, 0], dtype=torch.float64)) @ viewmats[away]
+    rows = [row for row, name in enumerate(names) if name not in (LOST, STRANGER)]
+    kept = tuple(names[row] for row in rows)
+    save_posed(
+        Posed(
+            kept, viewmats[rows], (lens,) * len(rows),
+            torch.from_numpy(shots.points), torch.from_numpy(shots.point_colors),
+            missing={LOST: "too blurred", STRANGER: "too plain"},
+            evidence={name: replace(FIRM, slack=0.1 if name == MISPLACED else 1e-4) for name in kept},
+            lost_lenses={LOST: lens, STRANGER: lens},
+        ),
+        run, made_from=f"{capture.fingerprint} seed 0", on_progress=lambda *_: None,
+    )  # fmt: skip
+    return run
+
+
+def test_poses_with_doubts_are_not_trained_on(posed):
+    names = pipeline.make_trainer(posed, CONFIG).photos.names
+    assert len(names) == 21 and MISPLACED not in names
+    assert list(load_reconstruction(posed).doubtful) == [MISPLACED]
+
+
+def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(posed, shots, monkeypatch):
+    # Less effort than photos of usual sizes need.
+    monkeypatch.setattr(repose, "TRIES", 1)
+    monkeypatch.setattr(repose, "PROBES", 2)
+    monkeypatch.setattr(relocalize, "STEPS", (25,))
+    messages = []
+    found = pipeline.pose(posed, CONFIG, lambda fraction, message: messages.append(message))
+    assert LOST in found.names and MISPLACED in found.names and STRANGER in found.missing
+    assert found.doubtful == {} and "no render explains it" in found.missing[STRANGER]
+    rows = [int(name[:3]) for name in found.names]
+    true = Cameras(torch.from_numpy(shots.viewmats[rows]), found.cameras.Ks, 96, 64)
+    fitted = fit_similarity(found.cameras, true)
+    extent = torch.pdist(true.centers).max().item()
+    errors = dict(zip(found.names, (fitted.residuals / extent).tolist(), strict=True))
+    assert errors[LOST] < 0.03 and errors[MISPLACED] < 0.03
+    assert found.evidence[LOST].found_by == "rendering" and found.evidence[LOST].residual < 2.5
+    assert any("looking for photo" in message for message in messages)
+    facts = json.loads((posed.poses / "poses.json").read_text())
+    assert LOST in facts["registered"] and STRANGER in facts["missing"] and facts["doubtful"] == {}
+    again = load_reconstruction(posed)
+    torch.testing.assert_close(again.cameras.viewmats, found.cameras.viewmats, atol=1e-6, rtol=1e-6)
+    assert again.evidence == found.evidence and again.missing == found.missing
+    # What was found is not looked for again.
+    assert repose.find_by_rendering(posed, CONFIG, pytest.fail).names == found.names
+
+
+def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):
+    config = replace(CONFIG, pose=replace(CONFIG.pose, render_limit=0.0))
+    monkeypatch.setattr(repose, "make_trainer", lambda *_: pytest.fail("trained"))
+    before = load_reconstruction(posed)
+    assert repose.find_by_rendering(posed, config, lambda *_: None).names == before.names
+    assert Capture.load(posed.capture).frames
+    assert inverse(before.cameras.viewmats).isfinite().all()
