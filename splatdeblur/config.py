@@ -60,7 +60,7 @@ class PoseConfig:
     """
 
     time_limit: float = 300.0
-    render_limit: float = 180.0
+    render_limit: float = 300.0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import TrainingError
+from .exposure import Lens, Shutter
 from .geometry import Cameras, interpolate, inverse
 from .optimize import TrainConfig, Trainer
 from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
@@ -104,7 +105,10 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
     downscale = max(downscale_of(run, config), full_px / WIDTH_PX)
     steps = min(config.train.steps, STEPS + STEPS_PER_PHOTO * num_photos)
     limit = config.pose.render_limit * TRAINING_SHARE
-    train = TrainConfig(steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0)
+    train = TrainConfig(
+        steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,
+        shutter=Shutter(max_subframes=6, fine_from=1.0), lens=Lens(),
+    )  # fmt: skip
     return replace(config, downscale=downscale, train=train)
 
 
