@@ -45,6 +45,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.density.reset_every": (0, ENDLESS),
     "train.rates.found_poses": (0, ENDLESS),
     "train.loss.dssim": (0, 1),
+    "train.loss.slopes": (0, ENDLESS),
+    "train.loss.kernels": (0, ENDLESS),
+    "train.shutter.fine_from": (0, ENDLESS),
+    "train.max_path": (0, ENDLESS),
+    "train.lens.focus.start": (1e-6, 0.1),
+    "train.lens.kernels.stride_px": (1, 16),
+    "train.lens.kernels.features": (1, 1024),
+    "train.rates.kernels": (0, ENDLESS),
     "evaluate.refine_steps": (0, ENDLESS),
 }
 
@@ -182,7 +190,7 @@ def checked(config: Config) -> Config:
         raise ConfigError(f"train.crop_pixels is {config.train.crop_pixels}; it must be 4096 or more, or 0 for all")
     rates = config.train.rates
     decays = {"rates.means": rates.means, "rates.motion": rates.motion, "rates.readout": rates.readout}
-    decays |= {"rates.response": rates.response}
+    decays |= {"rates.response": rates.response, "rates.focus": rates.focus, "rates.tone": rates.tone}
     decays |= {"rates.pose": rates.pose} if rates.pose[0] else {}  # 0 keeps the poses as they are
     decays |= {"density.threshold": getattr(config.train.density, "threshold", (1.0,))}
     for key, values in decays.items():
@@ -204,6 +212,14 @@ def checked(config: Config) -> Config:
         raise ConfigError(
             f"train.resolution has levels {list(levels)} and until {list(until)}; it needs levels of 1 or more, "
             "and one end fewer than levels"
+        )
+    sizes = getattr(config.train.lens.kernels, "sizes", (1,))
+    if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
+        raise ConfigError(f"train.lens.kernels.sizes is {list(sizes)}; it needs odd numbers of px")
+    if len(sizes) > len(levels):
+        raise ConfigError(
+            f"train.lens.kernels.sizes has {len(sizes)} sizes for {len(levels)} stages of "
+            "train.resolution; it needs no more than those"
         )
     return config
 

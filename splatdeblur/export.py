@@ -1,6 +1,7 @@
 """A trained run as files for other programs: the scene, the sharp photos with their cameras, the camera's motion."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,13 +56,15 @@ def export(
         raise ConfigError(f'no export format "{format}"; there are {", ".join(FORMATS)}')
     if not out.name:
         raise FormatError("--out needs a name")
+    if not 1 <= enlargement < math.inf:
+        raise ConfigError(f"--enlargement is {enlargement:g}; it must be 1 or more")
     if format in SCENE_FORMATS:
         result = load_result(run, "cpu")
         if result.options.is_antialiased:
             logger.info("trained antialiased: opacities are lowered to look the same in viewers that are not")
         cameras = result.photos().cameras
         width = TrainingWidth.of(result.scene, cameras, result.options)
-        scene = width.seen_through(cameras.at(0).scaled(max(1.0, enlargement)), result.scene)
+        scene = width.enlarged(result.scene, enlargement)
         save_scene(baked(scene, cameras, result.options), out, format)
         return [out]
     if format == "trajectories":

@@ -30,7 +30,7 @@ from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
 from .poses.reconstruction import load_reconstruction, mask_path, photo_path, save_again
 from .run import Run
-from .starting import downscale_of, load_photos, make_trainer
+from .starting import MIN_SIDE_PX, downscale_of, load_photos, make_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a p
 MAX_UNEXPLAINED = 1.0
 MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
 MOST_AT_ONCE = 6  # photos looked for between two trainings
+MIN_SEEN = 0.1  # of a photo must count for it to be looked for: a masked one is explained by anything
 TRIES = 2  # how often a photo is looked for
 REJOIN_AT = 0.5  # progress to which the small training goes back for photos that join it
 MOST_STARTS = 60  # photos from whose poses each search starts
@@ -101,13 +102,14 @@ def _firm(run: Run, reconstruction: Reconstruction) -> list[str]:
 
 def _small(config: Config, run: Run, num_photos: int) -> Config:
     """Settings of the small training: our own, whatever method the large one shall compare."""
-    full_px = Capture.load(run.capture).width
-    downscale = max(downscale_of(run, config), full_px / WIDTH_PX)
+    shots = Capture.load(run.capture)
+    smallest_px = min(min(shots.size_of(frame)) for frame in shots.frames)
+    downscale = max(downscale_of(run, config), min(shots.width / WIDTH_PX, smallest_px / MIN_SIDE_PX))
     steps = min(config.train.steps, STEPS + STEPS_PER_PHOTO * num_photos)
     limit = config.pose.render_limit * TRAINING_SHARE
     train = TrainConfig(
         steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,
-        shutter=Shutter(max_subframes=6, fine_from=1.0), lens=Lens(),
+        shutter=Shutter(max_subframes=6, fine_from=2.0), lens=Lens(),
     )  # fmt: skip
     return replace(config, downscale=downscale, train=train)
 
@@ -201,7 +203,7 @@ class _Search:
         """What is left unexplained of the trained photos nearest to a pose."""
         apart = (inverse(self.poses)[:, :3, 3] - inverse(viewmat)[:3, 3]).norm(dim=-1)
         near = [frame for frame in apart.argsort().tolist() if frame != besides][:NEIGHBOURS]
-        return median(self.unexplained[frame] for frame in near)
+        return max(median(self.unexplained[frame] for frame in near), 1e-6)
 
     def _round(self, names: list[str]) -> dict[str, Guess]:
         """Those of some lost photos that are found."""
@@ -212,6 +214,8 @@ class _Search:
             self.on_progress(index / len(names), f"poses by rendering: looking for photo {index + 1} of {len(names)}")
             self.tries[name] += 1
             lost = self._photo(name)
+            if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
+                continue
             guess = self._relocalizer.find(lost, self._starts(name))
             unexplained = self._unexplained(lost, guess)
             allowance = self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat)

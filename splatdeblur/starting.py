@@ -1,7 +1,7 @@
 """The start of a training: photos, poses and settings of a run made into a trainer at its first step."""
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import astuple, replace
 from math import isfinite
 from statistics import median
 
@@ -91,7 +91,7 @@ def _looks(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, 
     known = [looks for looks in found if looks is not None]
     usual = Looks()
     if known:
-        usual = Looks(median(looks.blur_px for looks in known), median(looks.most_px for looks in known), 0.0)
+        usual = Looks(*(median(values) for values in zip(*map(astuple, known), strict=True)))
     return tuple(looks or usual for looks in found)
 
 

@@ -10,7 +10,7 @@ from blurring import shapes, streaked
 from splatdeblur import pipeline, starting
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.errors import CaptureError
-from splatdeblur.exposure import Static
+from splatdeblur.exposure import Lens, Static
 from splatdeblur.optimize import Looks, TrainConfig, checkpoint
 
 
@@ -99,7 +99,7 @@ def test_training_is_told_how_blurred_each_photo_looks(run_copy, small_config):
     photos = pipeline.make_trainer(run_copy, small_config).photos
     assert len(photos.looks) == len(photos)
     assert all(0 <= seen.blur_px <= seen.most_px < photos.cameras[-1].width for seen in photos.looks)
-    still = replace(small_config, train=replace(small_config.train, motion=Static()))
+    still = replace(small_config, train=replace(small_config.train, motion=Static(), lens=Lens()))
     assert pipeline.make_trainer(run_copy, still).photos.looks == (Looks(),) * len(photos)
 
 

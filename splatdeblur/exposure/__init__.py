@@ -1,4 +1,4 @@
-"""How one photo came to be: camera motion, shutter, tone. Handed a render function, knows no backend."""
+"""How one photo came to be: camera motion, shutter, lens, tone. Handed a render function, knows no backend."""
 
 from .exposure import Exposure, Photo, RenderFn
 from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels

@@ -12,7 +12,7 @@ from .mixing import mix
 from .spread import MAX_RADIUS_PX, spread
 
 EMBEDDING = 32
-UNSEEN_PX = 0.25  # a smaller disk leaves 99 % of the light in its pixel; a photo whose disks are all such is in focus
+UNSEEN_PX = 0.25  # a smaller disk leaves 97 % of the light in its pixel; a photo whose disks are all such is in focus
 OCTAVES = 4  # of the sines that tell a kernel where in the picture it is
 
 

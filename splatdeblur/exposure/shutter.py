@@ -28,8 +28,8 @@ class Shutter:
             only with "middles".
         max_subframes: most sub-frames that a photo may use; more by the read-out's share with a rolling shutter.
         spacing_px: a photo uses one sub-frame per so many px of its blur path; 0 uses the most always.
-        fine_from: share of the training after which a photo uses twice as many: by then, what few sub-frames get
-            wrong is more than what is left to learn.
+        fine_from: share of the training (2 for never) after which a photo uses twice as many: by then, what few
+            sub-frames get wrong is more than what is left to learn.
         learns_times: the speed along the path may vary freely between sub-frames (DeblurGS's time alignment).
         is_linear: average in linear light; False averages display values, as most of the field does.
         readout: seconds from the first row's exposure to the last row's, over the exposure time; 0 is a global
@@ -156,7 +156,7 @@ class ShutterTimes(nn.Module):
         missing = self.exposure_share() ** 2 / 12 - spread.mean().item()
         return min(max(12 * missing, 0.0) ** 0.5 * num_subframes, 1.0)
 
-    def needed(self, path_px: float, progress: float = 0.0) -> int:
+    def needed(self, path_px: float, progress: float = 1.0) -> int:
         """How many sub-frames a path of so many px during [0, 1] needs at a progress of the training."""
         finer = 2 if progress >= self.shutter.fine_from else 1
         by_length = ceil(finer * path_px / (self.shutter.spacing_px or 1.0))

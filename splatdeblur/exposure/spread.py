@@ -55,7 +55,8 @@ def edge_of(radius: Float[Tensor, "height width"]) -> Float[Tensor, "height widt
 
 def _shifted(size: int, offset: int) -> tuple[slice, slice]:
     """Where a pixel, and the one `offset` further, are both in the picture."""
-    return slice(max(0, -offset), size - max(0, offset)), slice(max(0, offset), size - max(0, -offset))
+    shorter = max(0, size - abs(offset))
+    return slice(max(0, -offset), max(0, -offset) + shorter), slice(max(0, offset), max(0, offset) + shorter)
 
 
 class _Spread(torch.autograd.Function):

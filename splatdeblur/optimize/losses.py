@@ -18,7 +18,7 @@ class Loss:
     Attributes:
         dssim: share of (1 - SSIM) against L1.
         slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
-            photo; this makes more of it.
+            photo; this makes more of it. Not charged where the loss knows the photos' noise.
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
             size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
             that is deaf to structure as faint as the noise.

@@ -6,7 +6,6 @@ Source of the model: Foi et al. 2008.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -42,34 +41,44 @@ class Noise:
     def std(self, light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Standard deviation of linear light, rounding to 8 bits included."""
         light = light.clamp(min=0)
-        # The slope of linear light over sRGB value, from its inverse a little apart.
-        slope = 0.01 / (srgb_from_linear(light + 0.005) - srgb_from_linear((light - 0.005).clamp(min=-0.005)))
-        return (self.shot * light + self.read + (ROUNDING * slope) ** 2).sqrt()
+        return (self.shot * light + self.read + (ROUNDING * _slope(light)) ** 2).sqrt()
 
     def level(self, photo_srgb: Float[Tensor, "*shape 3"]) -> float:
         """Standard deviation of a photo's sRGB values, RMS over the photo."""
         light = linear_from_srgb(photo_srgb)
         variance = self.shot * light + self.read
-        slope = 0.01 / (srgb_from_linear(light + 0.005) - srgb_from_linear((light - 0.005).clamp(min=-0.005)))
-        return (variance / slope**2).mean().sqrt().item()
+        return (variance / _slope(light) ** 2).mean().sqrt().item()
 
 
-def estimate_noise(photo_srgb: Float[Tensor, "height width 3"]) -> Noise:
-    """The noise of a photo, from its least textured blocks at every brightness; none where it has no such blocks.
+def _slope(light: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Of linear light over sRGB value, from its inverse a little apart."""
+    return 0.01 / (srgb_from_linear(light + 0.005) - srgb_from_linear((light - 0.005).clamp(min=-0.005)))
+
+
+def estimate_noise(
+    photo_srgb: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None = None
+) -> Noise | None:
+    """The noise of a photo, from its least textured blocks at every brightness; None where too few blocks tell.
 
     White noise is assumed: what compression or a denoiser has smoothed away does not count. Texture that fills a
     whole photo counts as noise.
+
+    Args:
+        keep: the pixels that count; the others show nothing that a sensor saw.
     """
     light = linear_from_srgb(photo_srgb).permute(2, 0, 1)[:, None]
     detail = F.pad(F.conv2d(light, HIGH_PASS.to(light)[None, None]), (1, 1, 1, 1), mode="replicate")
-    is_clipped = ((photo_srgb <= BLACK) | (photo_srgb >= WHITE)).to(light).permute(2, 0, 1)[:, None]
+    is_clipped = (photo_srgb <= BLACK) | (photo_srgb >= WHITE)
+    if keep is not None:
+        is_clipped = is_clipped | ~keep[..., None]
+    is_clipped = is_clipped.to(light).permute(2, 0, 1)[:, None]
     means, variances, clipped = (
         F.avg_pool2d(x, BLOCK_PX).flatten() for x in (light, detail.square(), is_clipped)
     )
     is_whole = clipped == 0
     means, variances = means[is_whole], variances[is_whole]
-    if len(means) < MIN_BLOCKS * 2:
-        return Noise(0.0, 0.0)
+    if len(means) < MIN_BLOCKS * GROUPS:
+        return None
     found = []
     for group in means.argsort().chunk(GROUPS):
         if len(group) >= MIN_BLOCKS:
@@ -81,7 +90,7 @@ def estimate_noise(photo_srgb: Float[Tensor, "height width 3"]) -> Noise:
 
 def _line(light: Float[Tensor, "group"], variance: Float[Tensor, "group"]) -> Noise:
     """The line through points of equal relative error, with neither part below 0."""
-    weight = 1 / variance.clamp(min=1e-12)
+    weight = 1 / variance.clamp(min=max(1e-12, 1e-3 * variance.median().item()))  # a flat sky is no proof of no noise
     design = torch.stack([light, torch.ones_like(light)], dim=1) * weight[:, None]
     shot, read = torch.linalg.lstsq(design, (variance * weight)[:, None]).solution[:, 0].tolist()
     if read < 0:
@@ -142,11 +151,30 @@ class NoiseLevel:
     level: float
 
     @classmethod
-    def of(cls, pictures: Sequence[Float[Tensor, "_ _ 3"]], threshold: float) -> "NoiseLevel | None":
-        """Estimated; None where the median photo has less than `threshold`."""
-        found = tuple(estimate_noise(picture) for picture in pictures)
-        level = median(noise.level(picture) for noise, picture in zip(found, pictures, strict=True))
-        return cls(found, level) if level > threshold else None
+    def of(
+        cls,
+        pictures: Sequence[Float[Tensor, "_ _ 3"]],
+        threshold: float,
+        keeps: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
+    ) -> "NoiseLevel | None":
+        """Estimated; None where the median photo has less than `threshold`. A photo that does not tell its noise is
+        taken for that median one.
+
+        Args:
+            keeps: the pixels of each picture that count; None where all do.
+        """
+        if threshold >= 1:
+            return None
+        keeps = keeps or (None,) * len(pictures)
+        found = [estimate_noise(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
+        known = sorted(
+            ((noise.level(picture), noise) for noise, picture in zip(found, pictures, strict=True) if noise),
+            key=lambda pair: pair[0],
+        )
+        if not known:
+            return None
+        level, usual = known[len(known) // 2]
+        return cls(tuple(noise or usual for noise in found), level) if level > threshold else None
 
     def loss(
         self, predicted: Tensor, photo: Tensor, frame: int, dssim: float, keep: Tensor | None = None

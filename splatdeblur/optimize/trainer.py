@@ -130,7 +130,10 @@ class Trainer:
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
             lens=config.lens, noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
-        self.noise = [NoiseLevel.of(level, config.loss.noise_from) for level in photos.pictures]
+        self.noise = [
+            NoiseLevel.of(pictures, config.loss.noise_from, keeps)
+            for pictures, keeps in zip(photos.pictures, photos.keeps, strict=True)
+        ]
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         self.optimizers = self._make_optimizers()
@@ -179,7 +182,7 @@ class Trainer:
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
-        by motion, at next to nothing."""
+        by motion, at so little that they stay in focus."""
         for frame, looks in enumerate(self.photos.looks):
             if isfinite(looks.most_px):
                 focal = self.photos.cameras[-1].Ks[frame, 0, 0].item()
@@ -252,10 +255,10 @@ class Trainer:
         began = time.perf_counter()
         progress = self.progress
         level = self.config.resolution.level(progress)
-        frame = self._next_photo()
         cameras = self.photos.cameras[level]
-        if self.step_number % len(self.photos) == 0:
+        if not self._queue:
             self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
+        frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
         if self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
@@ -449,7 +452,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
-        self._looks = state.get("looks", len(LOOK_BACK_AT))
+        self._looks = state["looks"]
         self._smooth_loss, self._best_loss = state["losses"]
         self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]

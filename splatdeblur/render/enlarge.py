@@ -50,7 +50,11 @@ class TrainingWidth:
     @torch.no_grad()
     def seen_through(self, camera: Cameras, scene: Gaussians) -> Gaussians:
         """The scene for a picture by `camera`, whose own pixels widen it less the larger the picture is."""
-        enlargement = camera.Ks[0, 0, 0].item() / self.focal_px
+        return self.enlarged(scene, camera.Ks[0, 0, 0].item() / self.focal_px)
+
+    @torch.no_grad()
+    def enlarged(self, scene: Gaussians, enlargement: float) -> Gaussians:
+        """The scene for pictures so many times as large as the training's; at 1 or less as it was trained."""
         if enlargement <= 1 + 1e-6:
             return scene
         scales = (scene.scales.square() + (1 - enlargement**-2) * self.variance[:, None]).sqrt()

@@ -68,7 +68,10 @@ class Stage:
 
     @cached_property
     def _browser_scene(self) -> Gaussians:
-        return baked(self.seen_through(self.cameras.at(0).scaled(BROWSER_ENLARGEMENT)), self.cameras, self.options)
+        return baked(self._for_browser(), self.cameras, self.options)
+
+    def _for_browser(self) -> Gaussians:
+        return self._width.enlarged(self.scene, BROWSER_ENLARGEMENT) if self.names else self.scene
 
     def splats(self, index: int, *, is_sorted: bool = False) -> Splats:
         """The scene for a browser, which knows neither antialiasing nor view-dependent colours: they are those seen

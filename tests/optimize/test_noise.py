@@ -37,9 +37,27 @@ def test_a_clean_photo_has_none_to_speak_of_and_leaves_the_loss_alone():
     assert NoiseLevel.of([*photos[:1], *(taken(shading(), Noise(0.01, 0.0), i) for i in range(2))], 0.02) is not None
 
 
-def test_photos_without_a_quiet_or_unclipped_block_do_not_fail():
-    for photo in (torch.zeros(40, 40, 3), torch.ones(40, 40, 3), torch.rand(12, 12, 3)):
-        assert estimate_noise(photo).read >= 0
+def test_photos_with_too_few_unclipped_blocks_do_not_tell_their_noise():
+    generator = torch.Generator().manual_seed(0)
+    nearly_black = torch.zeros(40, 40, 3)
+    nearly_black[:8, :24] = 0.2 + 0.6 * torch.rand(8, 24, 3, generator=generator)
+    for photo in (torch.zeros(40, 40, 3), torch.ones(40, 40, 3), torch.rand(16, 16, 3), nearly_black):
+        assert estimate_noise(photo) is None
+    assert NoiseLevel.of([torch.zeros(40, 40, 3)], 0.02) is None
+
+
+def test_a_photo_that_does_not_tell_its_noise_is_taken_for_a_usual_one():
+    grainy = [taken(shading(), Noise(0.01, 0.0), seed) for seed in range(3)]
+    found = NoiseLevel.of([*grainy, torch.zeros_like(grainy[0])], 0.02)
+    assert found.photos[3] in found.photos[:3]
+
+
+def test_what_a_mask_hides_is_no_proof_of_no_noise():
+    photo = taken(shading(), Noise(0.01, 0.0))
+    keep = torch.ones(photo.shape[:2], dtype=torch.bool)
+    keep[: len(keep) // 2] = False
+    blanked = torch.where(keep[..., None], photo, photo.mean((0, 1)))
+    assert estimate_noise(blanked, keep).shot == pytest.approx(0.01, rel=0.4)
 
 
 def fitted(photos, loss):

@@ -38,7 +38,7 @@ def test_ctrl_c_reaches_colmap_and_the_search_can_be_made_again(step, tmp_path, 
         timer.join()
         inside.set()
         # As long as a large capture would take, unless it is told to stop.
-        while not cancellation_token.is_cancelled():
+        while not cancellation_token.is_cancelled:
             compute(*arguments, cancellation_token=cancellation_token, **settings)
         raise InterruptedError
 
