@@ -53,7 +53,9 @@ def pose(run: Run, config: Config, on_progress: Progress) -> poses.Reconstructio
     limit = config.pose.time_limit or None
     poses.find_poses(run, shots, seed=config.train.seed, time_limit_s=limit, on_progress=on_progress)
     found = find_by_rendering(run, config, on_progress)
-    poses.write_page(run, shots, found)
+    page, facts = run.poses / "poses.html", run.poses / "poses.json"
+    if not page.exists() or page.stat().st_mtime < facts.stat().st_mtime:
+        poses.write_page(run, shots, found)
     return found
 
 

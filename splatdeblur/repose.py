@@ -224,7 +224,8 @@ class _Search:
                         name, ratio, unexplained)  # fmt: skip
             if ratio <= 1:
                 new[name] = guess
-            self.failures[name] = min(ratio, self.failures.get(name, ratio))
+            else:
+                self.failures[name] = min(ratio, self.failures.get(name, ratio))
         return new
 
     def _full_camera(self, name: str) -> Cameras:
@@ -270,6 +271,7 @@ class _Search:
         """A trainer that goes on from the middle of its schedule, with photos that were found, without others."""
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
+        self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
         before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
