@@ -136,7 +136,8 @@ def load(path: Path) -> Checkpoint:
         found = content.get("version") if isinstance(content, dict) else type(content).__name__
         raise FormatError(f"{path} has version {found}, this program reads version {VERSION}; train again")
     try:
-        content["settings"]["train"].setdefault("lens", {"focus": {"type": "Focused"}})  # from before there were lenses
+        if "train" in content["settings"]:  # which may be from before there were lenses
+            content["settings"]["train"].setdefault("lens", {"focus": {"type": "Focused"}})
         sizes = tuple((w, h) for w, h in content["sizes"]) if content.get("sizes") else None
         cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"], sizes)
         checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
