@@ -63,8 +63,8 @@ class TrainConfig:
         is_antialiased: Mip-Splatting's opacity compensation.
         random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
         noise: std of the initial control points of motion, in radians.
-        max_path: a photo's blur path is held to so many times the blur that shows in the photo, and a little more;
-            0 for no bound.
+        max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
+            photo, and a little more; 0 for no bound.
     """
 
     steps: int = 6000
