@@ -20,7 +20,7 @@ from .curves import fitting_fov, screen_camera
 from .filming import Filming
 from .panel import Panel
 from .pictures import Exposed, Look, draw
-from .portrait import portrait
+from .portrait import PICTURES, Portrait, portrait
 from .scenery import Scenery
 from .stage import Stage
 from .trial import SLOW_S, seconds_for_splats
@@ -240,6 +240,8 @@ class Session:
         self._refresh()
         if self.panel.time.value != 0.5:
             self._on_time()
+        elif self.panel.exposed.value == Exposed.EXAGGERATED:  # which nothing shows while the camera stands still
+            self._play()
 
     def _on_camera(self) -> None:
         self.scenery.look_from(self.client.camera.position)
@@ -263,8 +265,14 @@ class Session:
 
     def _show_photo(self) -> None:
         stage, index = self.stage, self.index
-        found = portrait(stage, index)
+        try:
+            found = portrait(stage, index)
+        except SplatDeblurError as error:
+            found = Portrait((None,) * len(PICTURES), str(error))
         for handle, picture in zip(self.panel.pictures, found.pictures, strict=True):
-            handle.image = picture
+            if picture is not None:
+                handle.image = picture
+            handle.visible = picture is not None
         self.panel.about.content = found.about
-        self.scenery.show_picture(index, stage.all_names[index], found.pictures[0])
+        if found.pictures[0] is not None:
+            self.scenery.show_picture(index, stage.all_names[index], found.pictures[0])
