@@ -157,6 +157,8 @@ def render(
             f"the views have {len(set(views.sizes))} sizes and a video has one: give --path through or orbit, "
             f"or a folder as --out instead of {out}"
         )
+    if is_video and min(views.width, views.height) < 2:
+        raise ConfigError(f"the pictures have {views.width}x{views.height} px; a video needs at least 2x2")
     folder = out.with_name(f".{out.name}.frames") if is_video else out
     files = FrameFiles(
         settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0,

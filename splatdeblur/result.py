@@ -166,4 +166,6 @@ def load_result(run: Run, device: str = "auto") -> Result:
         exposure = checkpoint.exposure(config.train)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise FormatError(f"{run.checkpoint} is damaged ({error}); delete it and train again") from error
+    if not all(value.isfinite().all() for value in scene.params.values()):
+        raise FormatError(f"{run.checkpoint} holds Gaussians with NaN or infinity; delete it and train again")
     return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer, checkpoint.step)

@@ -222,6 +222,12 @@ def test_large_views_may_be_drawn_smaller(run, tmp_path):
     assert render(run.folder, tmp_path / "out", settings, "cpu", quiet)[1].own_sizes == ((60, 60),) * 3
 
 
+def test_a_video_of_single_pixels_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="1x1 px; a video needs at least 2x2"):
+        render(run.folder, tmp_path / "film.mp4", RenderSettings(downscale=999.0), "cpu", quiet)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_in_the_way_is_left_alone(run, tmp_path):
     (tmp_path / "mine").write_text("a file")
     with pytest.raises(FormatError, match=r"mine is a file; give a folder for pictures, or NAME\.mp4 for a video"):

@@ -11,7 +11,7 @@ from ..exposure import LensBlur
 from .pictures import draw, lens_map, predicted, residual
 from .stage import Stage
 
-PICTURES = ("photo", "predicted photo", "sharp render", "residual x4", "lens blur")
+PICTURES = ("photo", "predicted photo", "sharp render", "residual x4", "lens blur (dark: none)")
 
 
 @dataclass(frozen=True, eq=False)

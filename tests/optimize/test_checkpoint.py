@@ -40,6 +40,7 @@ DAMAGE = {
     "Gaussians without colour": (put(lambda tensor: tensor[1:], "state", "scene", "sh0"), "sh0 has the shape"),
     "flat means": (put(lambda tensor: tensor[:, :2], "state", "scene", "means"), "means has the shape"),
     "half a harmonic": (put(lambda tensor: tensor[:, :, :2], "state", "scene", "shN"), "shN has the shape"),
+    "NaN": (put(float("nan"), "state", "scene", "opacities", 3), "hold.* NaN or infinity"),
     "no exposures": (put({}, "state", "exposure"), "damaged"),
     "no optimizers": (lambda content: content["state"].pop("optimizers"), "lacks optimizers"),
 }
