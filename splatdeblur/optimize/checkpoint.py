@@ -140,10 +140,10 @@ def load(path: Path) -> Checkpoint:
     try:
         if "train" in content["settings"]:  # which may be from before there were lenses
             content["settings"]["train"].setdefault("lens", {"focus": {"type": "Focused"}})
+        _check_shapes(content)
         sizes = tuple((w, h) for w, h in content["sizes"]) if content.get("sizes") else None
         cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"], sizes)
         checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
-        _check_shapes(checkpoint)
         missing = [key for key in ("step", "exposure", "optimizers", "density") if key not in checkpoint.state]
     except KeyError as error:
         raise FormatError(f"{path} lacks {error}; delete it and train again") from error
@@ -154,15 +154,14 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _check_shapes(checkpoint: Checkpoint) -> None:
+def _check_shapes(content: dict[str, Any]) -> None:
     """Raises a ValueError if a photo lacks its camera, or a Gaussian a value."""
-    cameras, scene = checkpoint.cameras, checkpoint.state["scene"]
-    photos, count = len(checkpoint.names), len(scene["means"])
-    tensors = {"viewmats": cameras.viewmats, "Ks": cameras.Ks, **{name: scene[name] for name in PARAMETERS}}
+    scene = content["state"]["scene"]
+    photos, count = len(content["names"]), len(scene["means"])
     needed = {"viewmats": (photos, 4, 4), "Ks": (photos, 3, 3)}
     needed |= {name: (count, *rest) for name, rest in PARAMETERS.items()}
-    for name, tensor in tensors.items():
-        shape = tuple(tensor.shape)
-        fits = [wanted in (None, size) for size, wanted in zip(shape, needed[name], strict=False)]
-        if len(shape) != len(needed[name]) or not all(fits):
-            raise ValueError(f"{name} has the shape {shape}; need {needed[name]}")
+    for name, wanted in needed.items():
+        shape = tuple((scene if name in PARAMETERS else content)[name].shape)
+        fits = [some in (None, size) for size, some in zip(shape, wanted, strict=False)]
+        if len(shape) != len(wanted) or not all(fits):
+            raise ValueError(f"{name} has the shape {shape}; need {wanted}")

@@ -30,6 +30,7 @@ FLIGHT_S, FLIGHT_STEPS = 0.5, 12
 DRAFT_PX = 50_000  # pixels of a picture drawn while the camera moves
 REST_S = 0.25  # a camera that has not moved for so long is at rest
 MOST_PX = 2_000_000
+MOST_BLURRED_PX = 300_000  # of a re-blurred one, which is many renders, and smooth
 NOTICE_S = 15.0
 SWEEP_S, SWEEP_STEPS = 3.0, 36  # there and back through the shutter's time
 FILM_HEIGHT = 720
@@ -252,7 +253,8 @@ class Session:
 
     def _draw_soon(self) -> None:
         self.worker.submit("draft", lambda: self._draw(DRAFT_PX))
-        self.worker.submit("full", lambda: self._draw(MOST_PX), REST_S)
+        is_blurred = self.panel.exposed.value == Exposed.REBLURRED
+        self.worker.submit("full", lambda: self._draw(MOST_BLURRED_PX if is_blurred else MOST_PX), REST_S)
 
     def _draw(self, most_px: int) -> None:
         camera = self.client.camera

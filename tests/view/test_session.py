@@ -205,6 +205,16 @@ def test_our_renders_come_rough_first_and_whole_at_rest(visitor, backgrounds, mo
     wait_for(lambda: visitor.session.scenery._splats.visible and backgrounds[-1].max() == 0)
 
 
+def test_a_reblurred_picture_is_smaller_so_that_it_keeps_nobody_waiting(visitor, backgrounds, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.DRAFT_PX", 1000)
+    monkeypatch.setattr("splatdeblur.view.session.MOST_BLURRED_PX", 6000)
+    visitor.change(visitor.panel.exposed, Exposed.REBLURRED)
+    wait_for(lambda: backgrounds and backgrounds[-1].shape == (63, 95, 3))
+    visitor.change(visitor.panel.look, Look.OPACITY)
+    visitor.change(visitor.panel.exposed, Exposed.SHARP)
+    wait_for(lambda: backgrounds[-1].shape == (HEIGHT, WIDTH, 3))
+
+
 def test_browsers_without_a_gpu_are_spared_the_splats(run):
     viewer = serve(run, panels.EXACT)
     visitor = Visitor(viewer)

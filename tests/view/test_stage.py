@@ -156,6 +156,7 @@ def test_a_run_that_cannot_be_shown_is_a_sentence(run_copy, tmp_path):
     run_copy.checkpoint.write_bytes(b"no checkpoint")
     with pytest.raises(FormatError, match="cut short"):
         stage(run_copy.folder)
+    run_copy.checkpoint.unlink()
     (run_copy.poses / "poses.json").write_text("[")
     with pytest.raises(PoseError, match="damaged"):
         stage(run_copy.folder)
