@@ -1,10 +1,22 @@
 """Checkpoints are believed only as far as they are sound; whatever is wrong with one is a sentence."""
 
+from copy import deepcopy
+
 import pytest
 import torch
+from runs import make_run
 
 from splatdeblur.errors import FormatError
 from splatdeblur.result import load_result
+from splatdeblur.run import Run
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """The content of a checkpoint of six photos that can be read."""
+    run = make_run(tmp_path_factory.mktemp("checkpoint"))
+    assert len(load_result(run, "cpu").names) == 6
+    return torch.load(run.checkpoint)
 
 
 def without(key):
@@ -47,11 +59,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_checkpoint_that_is_not_sound_is_a_sentence(run_copy, kind):
+def test_a_checkpoint_that_is_not_sound_is_a_sentence(sound, tmp_path, kind):
     damage, message = DAMAGE[kind]
-    content = torch.load(run_copy.checkpoint)
+    run, content = Run(tmp_path), deepcopy(sound)
+    run.checkpoint.parent.mkdir()
     damage(content)
-    torch.save(content, run_copy.checkpoint)
+    torch.save(content, run.checkpoint)
     with pytest.raises(FormatError, match=message) as caught:
-        load_result(run_copy, "cpu")
-    assert str(run_copy.checkpoint) in str(caught.value)
+        load_result(run, "cpu")
+    assert str(run.checkpoint) in str(caught.value)
