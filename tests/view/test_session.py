@@ -46,14 +46,14 @@ def wait_for(condition, seconds=20.0):
 class Visitor:
     """A browser without eyes."""
 
-    def __init__(self, viewer):
+    def __init__(self, viewer, position=(0, -4, 0)):
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         known = set(viewer.sessions)
         url = f"127.0.0.1:{viewer.port}"
         self._connection = self._do(self._connect(url))
         self._send(
-            type="ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=(0, -4, 0), fov=1.0, near=0.01, far=1000.0,
+            type="ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=position, fov=1.0, near=0.01, far=1000.0,
             image_height=HEIGHT, image_width=WIDTH, look_at=(0, 0, 0), up_direction=(0, 0, 1),
         )  # fmt: skip
         (new,) = wait_for(lambda: set(viewer.sessions) - known)
@@ -370,6 +370,14 @@ def test_a_photo_that_is_missing_keeps_no_other_from_its_frustum(run, tmp_path, 
     visitor.leave()
     viewer.stop()
     assert "001.png cannot be read" in caplog.text
+
+
+def test_a_browser_that_opens_at_a_photo_is_not_shown_that_photo_before_the_scene(viewer, visitor):
+    assert all(frustum.visible for frustum in visitor.session.scenery._frustums)
+    shown = visitor.session.stage
+    newcomer = Visitor(viewer, tuple(shown.display.pose(shown.camera(0).viewmats[0])[1].tolist()))
+    wait_for(lambda: [f.visible for f in newcomer.session.scenery._frustums] == [False] + [True] * 5)
+    newcomer.leave()
 
 
 def test_frustums_made_anew_are_hidden_where_the_viewer_stands_in_them(visitor):
