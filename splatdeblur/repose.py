@@ -27,7 +27,7 @@ from .exposure import Lens, Shutter
 from .geometry import Cameras, interpolate, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
-from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
+from .optimize.relocalize import Guess, Lost, Relocalizer, unexplained
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
@@ -161,16 +161,16 @@ class _Search:
     def _look_at_probes(self) -> dict[str, Guess]:
         """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
         guesses: dict[str, Guess] = {}
-        unexplained = []
+        left = []
         for name in self.probes:
             lost = self._photo(name)
             start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
-            guesses[name], left = self._settled(lost, self._relocalizer.settle(lost, [start]))
-            unexplained.append(left)
-        if unexplained:
-            self.allowance = MAX_OF_PROBES * median(unexplained)
+            guesses[name], part = self._settled(lost, self._relocalizer.settle(lost, [start]))
+            left.append(part)
+        if left:
+            self.allowance = MAX_OF_PROBES * median(left)
             logger.info(
-                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(unexplained)
+                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
             )
         return guesses
 
@@ -189,7 +189,7 @@ class _Search:
         if keep.float().mean() < MIN_KNOWN:
             return guess, inf
         guess = self._relocalizer.refine(replace(lost, keep=keep), guess, SETTLE_STEPS)
-        return guess, guess.loss / yardstick(lost.picture, keep, self.config.train.loss.dssim)
+        return guess, unexplained(guess.loss, lost.picture, keep, self.config.train.loss.dssim)
 
     def _trained_cameras(self) -> Cameras:
         return self.trainer.photos.cameras[-1].with_viewmats(self.poses)
@@ -216,7 +216,7 @@ class _Search:
         trainer = self.trainer
         self.poses = _poses(trainer)
         self.unexplained = [
-            trainer.residual(frame) / yardstick(trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
+            unexplained(trainer.residual(frame), trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
             for frame, keep in enumerate(trainer.photos.keeps[-1])
         ]
         for frame, name in enumerate(self.names):
@@ -241,11 +241,11 @@ class _Search:
             lost = self._photo(name)
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
-            guess, unexplained = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
+            guess, left = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
             allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
-            ratio = unexplained / min(allowance, MAX_UNEXPLAINED)
+            ratio = left / min(allowance, MAX_UNEXPLAINED)
             logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
-                        name, ratio, unexplained)  # fmt: skip
+                        name, ratio, left)  # fmt: skip
             if ratio <= 1:
                 new[name] = guess
                 failures = 0
