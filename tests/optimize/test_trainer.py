@@ -176,6 +176,16 @@ def test_numbers_that_are_none_are_noticed_even_where_no_photo_shows_them():
     assert trainer.scene.params["means"].isfinite().all()
 
 
+def test_what_is_left_unexplained_is_the_same_whenever_it_is_asked():
+    trainer = make_trainer(replace(CONFIG, steps=20))
+    for _ in trainer.run():
+        pass
+    before = everything(trainer)
+    first = [trainer.residual(frame) for frame in range(6)]
+    assert [trainer.residual(frame) for frame in range(6)] == first and min(first) > 0
+    assert torch.equal(everything(trainer), before)
+
+
 def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
     path = tmp_path / "latest.pt"
     checkpoint.save(make_trainer(), path, {})
