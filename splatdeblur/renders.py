@@ -60,11 +60,12 @@ class RenderSettings:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is drawn; of a scene without photos the last four are empty.
+    """What is drawn; of a scene without photos the last five are empty.
 
     Attributes:
         names: of the photos, as the files of their renders are called, without suffix.
         cameras: of the photos, sharp, at the size asked for.
+        focals_px: of the same photos at the size of the training.
         exposure: how the photos came to be, on the rasterizer's device.
         width: of the Gaussians as training drew them.
     """
@@ -74,6 +75,7 @@ class Subject:
     options: RenderOptions
     names: tuple[str, ...] = ()
     cameras: Cameras | None = None
+    focals_px: torch.Tensor | None = None
     exposure: Exposure | None = None
     width: TrainingWidth | None = None
 
@@ -92,13 +94,15 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
-        length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
+        focal_px = camera.Ks[0, 0, 0].item()
+        enlarged = focal_px / self.focals_px[frame].item()
+        length_px = exposure.motion.length_px(frame, focal_px).item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter, enlarged=enlarged)
         return Picture(photo.srgb, photo.render.depth[0])
 
 
@@ -156,11 +160,13 @@ def load_subject(source: Path, device: str, downscale: float) -> Subject:
         return Subject(load_scene(source).to(rasterizer.device).detached(), rasterizer, RenderOptions())
     result = load_result(Run(source), device)
     cameras = result.photos().cameras
-    width = TrainingWidth.of(result.scene, cameras, result.options)
+    width, focals_px = TrainingWidth.of(result.scene, cameras, result.options), cameras.Ks[:, 0, 0]
     if downscale:
         cameras = _reduced(cameras, load_reconstruction(result.run).cameras.own_sizes, downscale)
     exposure = result.exposure.to(result.rasterizer.device)
-    return Subject(result.scene, result.rasterizer, result.options, render_names(result), cameras, exposure, width)
+    return Subject(
+        result.scene, result.rasterizer, result.options, render_names(result), cameras, focals_px, exposure, width
+    )
 
 
 def render_names(result: Result) -> tuple[str, ...]:

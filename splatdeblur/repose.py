@@ -61,6 +61,7 @@ MIN_KNOWN = 0.25  # of a photo must show what trained photos have shown, for it 
 SETTLE_STEPS = 20  # by which a pose is refined on those parts
 TRIES = 2  # how often a photo is looked for that was found, or firm, and then doubted
 REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
+NO_RENDER = "; and no render explains it"
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -68,11 +69,17 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     """Poses of the photos without a firm one, as far as a scene of the others tells them; saved under `poses/`.
 
     What came of each photo stands in its evidence, or in why it is missing. A run that has been through this keeps
-    what it has, and so does one with nothing to look for.
+    what it has, unless there is more time now than there was; and so does one with nothing to look for.
     """
     reconstruction = load_reconstruction(run)
-    lost, firm = _lost(run, reconstruction), _firm(run, reconstruction)
-    if reconstruction.is_rendered or not config.pose.render_limit or not lost:
+    lost, firm, limit = _lost(run, reconstruction), _firm(run, reconstruction), config.pose.render_limit
+    if not limit or not lost:
+        return reconstruction
+    if reconstruction.searched_s >= limit:
+        logger.info(
+            "%d photos without a firm pose were looked for by rendering already, for up to %g s; a higher "
+            "pose.render_limit looks again", len(lost), reconstruction.searched_s,
+        )  # fmt: skip
         return reconstruction
     if len(firm) < MIN_FIRM:
         logger.warning(
@@ -131,7 +138,8 @@ class _Search:
         self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
     ) -> None:
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
-        self.deadline = time.monotonic() + config.pose.render_limit
+        self.limit_s = config.pose.render_limit
+        self.deadline = time.monotonic() + self.limit_s
         self.config = _small(config, run, len(reconstruction.names))
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
         self.trainer = make_trainer(run, self.config, without=self.probes)
@@ -349,14 +357,15 @@ class _Search:
             evidence={name: e for name, e in (before.evidence | kept | found).items() if name in names},
             lost_lenses={name: lens for name, lens in before.lost_lenses.items() if name not in names},
             guesses={name: poses for name, poses in before.guesses.items() if name not in found},
-            is_rendered=True,
+            searched_s=self.limit_s,
         )
 
     def _why(self, name: str) -> str:
         reason = self.before.missing[name]
         if name not in self.failures:
             return reason
-        return f"{reason}; and no render explains it: {self.failures[name]:.1f} times as much is left as may be"
+        reason = reason.partition(NO_RENDER)[0]  # of an earlier search
+        return f"{reason}{NO_RENDER}: {self.failures[name]:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:
