@@ -283,7 +283,8 @@ class _Search:
         )
 
     def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where the trained photos were, between those that are next in order, and where it was thought to be."""
+        """Where the trained photos were, between those that are next in order and on from there, and where it was
+        thought to be."""
         poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
@@ -291,11 +292,22 @@ class _Search:
             interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
         )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
-        starts = [some, between[nearest[:MOST_STARTS]]]
+        starts = [some, between[nearest[:MOST_STARTS]], self._on_the_way(name)]
         starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
             starts.append(self._full_camera(name).viewmats.to(poses))
         return torch.cat(starts)
+
+    def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
+        """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""
+        places = [self.order[trained] for trained in self.names]
+        place = self.order[name]
+        near, *others = sorted(range(len(places)), key=lambda frame: abs(places[frame] - place))
+        others = others[:NEIGHBOURS]
+        shares = [(place - places[frame]) / (places[near] - places[frame]) for frame in others]
+        world_from_camera = inverse(self.poses)
+        ends = world_from_camera[near].expand(len(others), 4, 4)
+        return inverse(interpolate(world_from_camera[others], ends, self.poses.new_tensor(shares)))
 
     @property
     def names(self) -> tuple[str, ...]:
