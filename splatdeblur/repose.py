@@ -318,6 +318,8 @@ class _Search:
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
         self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
+        for name in doubted:
+            self.looked_among.pop(name, None)
         before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
