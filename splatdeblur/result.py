@@ -71,6 +71,15 @@ class Result:
         blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)
 
+    def unused(self) -> tuple[tuple[str, ...], Cameras]:
+        """Names of the photos with a firm pose that take no part in the training, and their cameras as found, at
+        training size."""
+        reconstruction = load_reconstruction(self.run)
+        taken = {*self.names, *reconstruction.doubtful}
+        rows = [i for i, name in enumerate(reconstruction.names) if name not in taken]
+        cameras = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / self.config.downscale)
+        return tuple(reconstruction.names[i] for i in rows), cameras.at(rows)
+
     def readout(self) -> str | None:
         """A sentence on the read-out that was learned, and whether it can be believed; None for one that was given."""
         shutter, photos = self.exposure.shutter, self.photos()
@@ -141,14 +150,22 @@ def load_result(run: Run, device: str = "auto") -> Result:
     """Reads a trained run.
 
     Raises:
-        FormatError: nothing has been trained there, or the checkpoint is damaged.
+        FormatError: nothing has been trained there, or the checkpoint is damaged or of another version.
     """
     checkpoint = checkpoints.load(run.require(run.checkpoint, "train"))
-    config = config_from_plain(checkpoint.settings)
+    try:
+        config = config_from_plain(checkpoint.settings)
+    except ConfigError as error:
+        raise FormatError(
+            f"{run.checkpoint} has settings of another version of this program ({error}); update the program, or train "
+            "again"
+        ) from error
     rasterizer = best_available(device)
     try:
         scene = checkpoint.scene().to(rasterizer.device).detached()
         exposure = checkpoint.exposure(config.train)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise FormatError(f"{run.checkpoint} is damaged ({error}); delete it and train again") from error
+    if not all(value.isfinite().all() for value in scene.params.values()):
+        raise FormatError(f"{run.checkpoint} holds Gaussians with NaN or infinity; delete it and train again")
     return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer, checkpoint.step)

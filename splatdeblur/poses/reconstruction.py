@@ -109,7 +109,7 @@ class Posed:
 
     def cameras(self) -> Cameras:
         """The pinhole cameras of the undistorted photos."""
-        Ks, sizes = straightened(list(self.all_lenses.values()))
+        Ks, sizes = straightened([*self.lenses, *self.lost_lenses.values()])  # names may stand there twice
         return Cameras.of_sizes(self.viewmats, Ks[: len(self.names)], sizes[: len(self.names)])
 
     def straightened(self) -> Reconstruction:

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and only data."""
+"""Checkpoints are whole or not there, and only data; whatever is wrong with one is a sentence."""
 
 import subprocess
 
@@ -8,6 +8,7 @@ from optimize.test_trainer import make_trainer
 
 from splatdeblur.errors import FormatError
 from splatdeblur.optimize import checkpoint
+from splatdeblur.result import load_result
 
 
 def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
@@ -46,3 +47,53 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
         checkpoint.save(trainer, path, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def without(key):
+    return lambda content: content.pop(key)
+
+
+def put(value, *keys):
+    """Puts a value, or what a function makes of the one that is there, at the end of the keys."""
+
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value(content[keys[-1]]) if callable(value) else value
+
+    return change
+
+
+DAMAGE = {
+    "an older version": (put(0, "version"), "has version 0, this program reads version 1; train again"),
+    "a newer version": (put(2, "version"), "has version 2, this program reads version 1; update the program"),
+    "no version": (without("version"), "has version None"),
+    "a setting of tomorrow": (put(1, "settings", "train", "telepathy"), "telepathy does not exist.*; update the prog"),
+    "a setting of another type": (put("many", "settings", "train", "steps"), "settings of another version"),
+    "settings that are none": (put([1], "settings"), "settings of another version"),
+    "training settings that are none": (put(7, "settings", "train"), "damaged"),
+    "no cameras": (without("viewmats"), "lacks 'viewmats'"),
+    "cameras that are none": (put("here", "viewmats"), "damaged"),
+    "a camera too few": (put(lambda tensor: tensor[1:], "viewmats"), r"viewmats has the shape \(5, 4, 4\); need \(6,"),
+    "lenses of another kind": (put(lambda tensor: tensor[:, :2], "Ks"), r"Ks has the shape \(6, 2, 3\)"),
+    "no state": (without("state"), "lacks 'state'"),
+    "a state that is none": (put(3, "state"), "damaged"),
+    "no scene": (put({}, "state", "scene"), "lacks 'means'"),
+    "Gaussians without colour": (put(lambda tensor: tensor[1:], "state", "scene", "sh0"), "sh0 has the shape"),
+    "flat means": (put(lambda tensor: tensor[:, :2], "state", "scene", "means"), "means has the shape"),
+    "half a harmonic": (put(lambda tensor: tensor[:, :, :2], "state", "scene", "shN"), "shN has the shape"),
+    "NaN": (put(float("nan"), "state", "scene", "opacities", 3), "hold.* NaN or infinity"),
+    "no exposures": (put({}, "state", "exposure"), "damaged"),
+    "no optimizers": (lambda content: content["state"].pop("optimizers"), "lacks optimizers"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_checkpoint_that_is_not_sound_is_a_sentence(run_copy, kind):
+    damage, message = DAMAGE[kind]
+    content = torch.load(run_copy.checkpoint)
+    damage(content)
+    torch.save(content, run_copy.checkpoint)
+    with pytest.raises(FormatError, match=message) as caught:
+        load_result(run_copy, "cpu")
+    assert str(run_copy.checkpoint) in str(caught.value)
