@@ -378,8 +378,10 @@ class _Search:
         reason = self.before.missing[name]
         if name not in self.failures:
             return reason
-        reason = reason.partition(NO_RENDER)[0]  # of an earlier search
-        return f"{reason}{NO_RENDER}: {self.failures[name]:.1f} times as much is left as may be"
+        reason, failure = reason.partition(NO_RENDER)[0], self.failures[name]  # without that of an earlier search
+        if failure == inf:
+            return f"{reason}{NO_RENDER}: the photos with a pose show too little of what it shows"
+        return f"{reason}{NO_RENDER}: {failure:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:
