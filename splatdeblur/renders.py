@@ -14,7 +14,7 @@ from PIL import Image
 from .capture.pixels import reduced_size
 from .capture.video import VIDEO_SUFFIXES
 from .errors import ConfigError
-from .exposure import Exposure
+from .exposure import Exposure, SeenAs, as_it_is
 from .geometry import Cameras
 from .optimize.initial import focus_point
 from .poses.imports import load_cameras
@@ -95,8 +95,9 @@ class Subject:
         length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
-        def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
+        def render(viewmats: torch.Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
+            views = lens.with_viewmats(viewmats)
+            return self.rasterizer.render(seen(scene), views, options=self.options, burst=burst)
 
         photo = exposure(render, frame, count, camera=lens, open_for=shutter)
         return Picture(photo.srgb, photo.render.depth[0])

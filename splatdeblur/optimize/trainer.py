@@ -21,10 +21,14 @@ from ..exposure import (
     LensBlur,
     Linear,
     RenderFn,
+    SeenAs,
     Shutter,
     Static,
     Tone,
+    Unchanged,
+    Widened,
     Window,
+    as_it_is,
 )
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
@@ -34,6 +38,7 @@ from .initial import scene_depths, scene_scale
 from .look_back import match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
 from .noise import NoiseLevel
+from .orders import grow_orders
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .visits import VisitAdam
@@ -58,6 +63,7 @@ class TrainConfig:
         sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
         gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo or per 30 pixels of all, and
             no more than 100,000, what a CPU can train in minutes.
+        abundance: factor on what the photos call for.
         initial: share of them to start with.
         crop_pixels: a step looks at no more than about so many pixels, a random window of a larger photo; 0 for all.
         is_antialiased: Mip-Splatting's opacity compensation.
@@ -65,6 +71,8 @@ class TrainConfig:
         noise: std of the initial control points of motion, in radians.
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
+        looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
+            that run the wrong way in time, curves that need their next order.
     """
 
     steps: int = 6000
@@ -72,16 +80,19 @@ class TrainConfig:
     time_limit: float = 0.0
     sh_degree: int = 1
     gaussians: int = 0
+    abundance: float = 1.0
     initial: float = 0.4
     crop_pixels: int = 60_000
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
     max_path: float = 2.0
+    looks_back: bool = True
     motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
+    sight: Unchanged | Widened = field(default_factory=Unchanged)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
     rates: LearningRates = field(default_factory=LearningRates)
@@ -89,7 +100,7 @@ class TrainConfig:
 
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
-        return self.gaussians or max(1000, min(pixels, photos * pixels // 30, 100_000))
+        return self.gaussians or max(1000, int(self.abundance * min(pixels, photos * pixels // 30, 100_000)))
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ class Trainer:
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
-            lens=config.lens, noise=config.noise, generator=self.generator,
+            lens=config.lens, sight=config.sight, noise=config.noise, generator=self.generator,
         ).to(device)  # fmt: skip
         self.noise = [
             NoiseLevel.of(pictures, config.loss.noise_from, keeps)
@@ -177,6 +188,7 @@ class Trainer:
         of_camera = {
             "readout": self.exposure.shutter.shared_parameters(),
             "response": self.exposure.tone.shared_parameters(),
+            "networks": self.exposure.networks(),
         }
         return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_camera.items() if shared}
 
@@ -204,7 +216,7 @@ class Trainer:
         result["motion"] = geometric(*rates.motion, progress) * wake
         result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
         result["focus"] = geometric(*rates.focus, progress) * wake
-        result["embeddings"] = result["kernels"] = rates.kernels * wake
+        result["embeddings"] = result["kernels"] = result["networks"] = rates.kernels * wake
         result["times"] = rates.times * wake
         # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
         result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])
@@ -241,8 +253,9 @@ class Trainer:
             background = tuple(torch.rand(3, generator=self.generator).tolist())
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
 
-        def render(viewmats: Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(self.scene, camera.with_viewmats(viewmats), options=options, burst=burst)
+        def render(viewmats: Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
+            views = camera.with_viewmats(viewmats)
+            return self.rasterizer.render(seen(self.scene), views, options=options, burst=burst)
 
         return render
 
@@ -261,7 +274,7 @@ class Trainer:
         frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self._subframes[frame] if is_warm else 1
-        if self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
+        if self.config.looks_back and self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
             self._look_back(level)
         camera, photo, keep, window = self._window(level, frame)
 
@@ -283,8 +296,11 @@ class Trainer:
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self.photos.looks[frame].blur_px * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
             loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
-        if predicted.blur.gate is not None:
-            loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
+        for share in (predicted.blur.gate, predicted.weighed):
+            if share is not None:
+                loss = loss + self.config.loss.kernels * share.mean()
+        if self.exposure.motion.bends:
+            loss = loss + self.config.loss.bend * self.exposure.strain(frame, num_subframes)
         if self.exposure.tone.shared_parameters():
             loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
@@ -322,17 +338,26 @@ class Trainer:
         if self.config.shutter.is_rolling and self.exposure.has_motion:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
+        if self.exposure.motion.grows:
+            self._grow_orders(max(level % len(self.photos.pictures) - 1, 0))
 
-    @torch.no_grad()
+    def _grow_orders(self, level: int) -> None:
+        """A size coarser than training's is as good a witness, and far quicker."""
+        grown = grow_orders(
+            self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self._predict, level),
+            self.photos.cameras[level].Ks[0, 0, 0].item(), self.learning_rates(self.progress)["motion"],
+        )  # fmt: skip
+        logger.info("curves of motion that got their next order: %d of %d", len(grown), len(self.photos))
+
     def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
         degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree)
         camera = self.photos.cameras[level].at(frame)
 
-        def render(viewmats: Tensor, burst: Burst | None) -> Render:
+        def render(viewmats: Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
             views = camera.with_viewmats(viewmats)
-            return self.rasterizer.render(self.scene, views, options=options, burst=burst)
+            return self.rasterizer.render(seen(self.scene), views, options=options, burst=burst)
 
         return self.exposure(render, frame, num_subframes, camera=camera, level=level).srgb
 
