@@ -11,7 +11,7 @@ from .losses import as_taken
 
 BLOCK_PX = 12  # of the blocks that are fitted and left out in turn
 SMALLEST_PATH_PX = 2.5  # a shorter path shows no bend
-STEPS = 8  # of each fit
+STEPS, STEP_PX = 12, 1.5  # of each fit; the first step moves control points by no more than so many px
 SURE = 2.0  # standard errors over the blocks by which the higher order must be better
 
 Predict = Callable[..., Tensor]
@@ -30,7 +30,6 @@ def grow_orders(
     keeps: Sequence[Tensor | None],
     predict: Predict,
     focal_px: float,
-    rate: float,
 ) -> list[int]:
     """Gives the next order to those curves that explain their photo better with it; which they were.
 
@@ -39,8 +38,9 @@ def grow_orders(
 
     Args:
         pictures, keeps: photos and the pixels that count, at the size that `predict` gives.
-        rate: of Adam, in radians and scene depths.
+        focal_px: at that size.
     """
+    rate = STEP_PX / focal_px
     motion, counts, grown = exposure.motion, exposure.subframe_counts(focal_px), []
     lengths = motion.path_px(focal_px).tolist()
     for frame, (photo, keep) in enumerate(zip(pictures, keeps, strict=True)):

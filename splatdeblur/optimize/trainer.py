@@ -345,7 +345,7 @@ class Trainer:
         """A size coarser than training's is as good a witness, and far quicker."""
         grown = grow_orders(
             self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self._predict, level),
-            self.photos.cameras[level].Ks[0, 0, 0].item(), self.learning_rates(self.progress)["motion"],
+            self.photos.cameras[level].Ks[0, 0, 0].item(),
         )  # fmt: skip
         logger.info("curves of motion that got their next order: %d of %d", len(grown), len(self.photos))
 

@@ -11,7 +11,7 @@ import torch
 
 from splatdeblur.config import load_preset, presets
 from splatdeblur.errors import FormatError, TrainingError
-from splatdeblur.exposure import Bezier, Shutter, Static, Tone
+from splatdeblur.exposure import Bezier, PixelWeights, Shutter, Static, Tone, Widened
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
 from splatdeblur.optimize.density import MCMC, Default, relocation
@@ -250,6 +250,26 @@ def test_the_cameras_own_settings_are_learned_and_resume_bit_for_bit(tmp_path):
     for _ in second.run():
         pass
     torch.testing.assert_close(everything(second), everything(straight), atol=0, rtol=0)
+
+
+def test_networks_are_learned_and_resume_bit_for_bit(tmp_path):
+    shutter = replace(CONFIG.shutter, max_subframes=3, spacing_px=0.0, weights=PixelWeights())
+    config = replace(CONFIG, steps=24, sight=Widened(copies=1), motion=Bezier(order=2, bends=True), shutter=shutter)
+    straight = make_trainer(config)
+    before = [p.detach().clone() for p in straight.exposure.networks()]
+    list(straight.run())
+    changed = [(a != b).any() for a, b in zip(straight.exposure.networks(), before, strict=True)]
+    assert all(changed[:10]) and any(changed[10:])
+    first, second = make_trainer(config), make_trainer(config)
+    for _ in range(13):
+        first.step()
+    checkpoint.save(first, tmp_path / "latest.pt", {})
+    saved = checkpoint.load(tmp_path / "latest.pt")
+    second.load_state(saved.state)
+    list(second.run())
+    torch.testing.assert_close(everything(second), everything(straight), atol=0, rtol=0)
+    read, kept = saved.exposure(config).state_dict(), first.exposure.state_dict()
+    assert read.keys() == kept.keys() and all(torch.equal(read[key], kept[key]) for key in kept)
 
 
 def test_noisy_photos_are_noticed_and_clean_ones_are_trained_as_ever():
