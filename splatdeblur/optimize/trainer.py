@@ -49,6 +49,7 @@ SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
 CHECK_EVERY = 50  # steps between two looks for numbers that are none
 RECOVERIES = 3
 LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress at which all photos are looked at for what steps of gradient miss
+GROW_AT = (0.15, 0.3, 0.45)  # progress at which curves of motion may get their next order
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
@@ -72,7 +73,7 @@ class TrainConfig:
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
-            that run the wrong way in time, curves that need their next order.
+            that run the wrong way in time.
     """
 
     steps: int = 6000
@@ -160,7 +161,7 @@ class Trainer:
         self._queue: list[int] = []
         self._smooth_loss, self._best_loss = inf, inf
         self._subframes = [1] * len(photos)
-        self._looks = 0
+        self._looks = self._growths = 0
         self._snapshot: dict | None = None
 
     def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -276,6 +277,8 @@ class Trainer:
         num_subframes = self._subframes[frame] if is_warm else 1
         if self.config.looks_back and self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
             self._look_back(level)
+        if self.exposure.motion.grows and self._growths < len(GROW_AT) and progress >= GROW_AT[self._growths]:
+            self._grow_orders()
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -338,11 +341,11 @@ class Trainer:
         if self.config.shutter.is_rolling and self.exposure.has_motion:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
-        if self.exposure.motion.grows:
-            self._grow_orders(max(level % len(self.photos.pictures) - 1, 0))
 
-    def _grow_orders(self, level: int) -> None:
-        """A size coarser than training's is as good a witness, and far quicker."""
+    def _grow_orders(self) -> None:
+        """At the last size but one, which is as good a witness as the last and far quicker."""
+        self._growths += 1
+        level = max(len(self.photos.pictures) - 2, 0)
         grown = grow_orders(
             self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self._predict, level),
             self.photos.cameras[level].Ks[0, 0, 0].item(),
@@ -454,6 +457,7 @@ class Trainer:
             "queue": list(self._queue),
             "subframes": list(self._subframes),
             "looks": self._looks,
+            "growths": self._growths,
             "losses": [self._smooth_loss, self._best_loss],
             "names": list(self.photos.names),
             "masks": self.photos.mask_marks,
@@ -477,7 +481,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self._queue = list(state["queue"])
         self._subframes = list(state["subframes"])
-        self._looks = state["looks"]
+        self._looks, self._growths = state["looks"], state.get("growths", 0)
         self._smooth_loss, self._best_loss = state["losses"]
         self._snapshot = state
         self.step_number, self.seconds = state["step"], state["seconds"]

@@ -36,7 +36,7 @@ def test_bent_paths_get_their_next_order_and_straight_ones_do_not():
         for points in motion.control_points:
             points.copy_(straight)
     before = motion(1, torch.linspace(0, 1, 5)).detach().clone()
-    trainer._grow_orders(0)
+    trainer._grow_orders()
     assert motion.orders.tolist() == [1, 2] * 3
     torch.testing.assert_close(motion(1, torch.linspace(0, 1, 5)), before)
 
