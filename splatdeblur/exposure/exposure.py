@@ -101,6 +101,7 @@ class Exposure(nn.Module):
         camera: Cameras,
         level: int = -1,
         open_for: float | int = 1,
+        enlarged: float = 1.0,
         window: Window | None = None,
     ) -> Photo:
         """Photo `frame`, averaged from `num_subframes` renders made in one call.
@@ -108,6 +109,8 @@ class Exposure(nn.Module):
         Args:
             camera: that `render` looks through, the photo's or a window of it; its pose is not used.
             level: stage of the resolution, which kernels depend on; -1 is the last.
+            enlarged: how many times as large as in training the picture is: what the lens does is as much in
+                proportion.
             open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
             window: which part of the photo `camera` shows; None where it is the whole.
         """
@@ -130,7 +133,7 @@ class Exposure(nn.Module):
         if self.lens.is_clear:
             return Photo(self.tone(drawn.rgb[0], frame, drawn.is_linear, window), drawn, weighed=weighed)
         light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
-        light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
+        light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
         return Photo(self.tone(light, frame, True, window), drawn, blur, weighed)
 
     def _copies(self, render: RenderFn, viewmats: Float[Tensor, "subframe 4 4"], burst: Burst | None) -> Render:
@@ -140,6 +143,20 @@ class Exposure(nn.Module):
         decode = linear_from_srgb if is_linear and not drawn[0].is_linear else (lambda rgb: rgb)
         rgb = torch.stack([decode(d.rgb) for d in drawn]).mean(0)
         return replace(drawn[0], rgb=rgb, is_linear=is_linear)
+
+    def through_lens(
+        self,
+        light: Float[Tensor, "height width 3"],
+        depth: Float[Tensor, "height width"],
+        frame: int,
+        camera: Cameras,
+        *,
+        level: int = -1,
+        enlarged: float = 1.0,
+    ) -> tuple[Float[Tensor, "height width 3"], LensBlur]:
+        """What the lens makes of linear light from z-depths `depth`, and how; arguments as in `forward`."""
+        unit = self.motion.units[frame, 0]
+        return self.lens(light, depth, frame, camera, unit=unit, level=level, enlarged=enlarged)
 
     def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
         """Poses at the start and at the end of what each sub-frame stands for."""

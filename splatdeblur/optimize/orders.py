@@ -9,6 +9,7 @@ from torch import Tensor
 from ..exposure import Exposure
 from .losses import as_taken
 
+GROW_AT = (0.15, 0.3, 0.45)  # progress at which orders may grow
 BLOCK_PX = 12  # of the blocks that are fitted and left out in turn
 SMALLEST_PATH_PX = 2.5  # a shorter path shows no bend
 STEPS, STEP_PX = 12, 1.5  # of each fit; the first step moves control points by no more than so many px
