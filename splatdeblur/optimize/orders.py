@@ -9,11 +9,12 @@ from torch import Tensor
 from ..exposure import Exposure
 from .losses import as_taken
 
-GROW_AT = (0.15, 0.3, 0.45)  # progress at which orders may grow
+GROW_AT = (0.2, 0.35, 0.5)  # progress at which orders may grow
 BLOCK_PX = 12  # of the blocks that are fitted and left out in turn
 SMALLEST_PATH_PX = 2.5  # a shorter path shows no bend
-STEPS, STEP_PX = 12, 1.5  # of each fit; the first step moves control points by no more than so many px
-SURE = 2.0  # standard errors over the blocks by which the higher order must be better
+STEPS, STEP_PX = 8, 0.5  # of each fit; the first step moves control points by no more than so many px
+GAIN = 0.01  # share of the error by which the higher order must be better
+SURE = 2.0  # standard errors over the blocks by which it must be
 
 Predict = Callable[..., Tensor]
 """A photo as the training stands, from its index and (keyword `num_subframes`) how many sub-frames to make it of."""
@@ -58,8 +59,10 @@ def grow_orders(
             errors.append(_fitted_errors(exposure, frame, photo, keep, test, max(counts[frame], 2), predict, rate))
         with torch.no_grad():
             motion.control_points[frame].copy_(start)
-        better = _blocks(errors[0] - errors[1], test if keep is None else test & keep)
-        is_better = len(better) > 3 and better.mean() > SURE * better.std() / len(better) ** 0.5
+        counted = test if keep is None else test & keep
+        before, after = (_blocks(error, counted) for error in errors)
+        gain = before - after
+        is_better = len(gain) > 3 and gain.mean() > max(SURE * gain.std() / len(gain) ** 0.5, GAIN * before.mean())
         motion.orders[frame] = order + bool(is_better)
         if is_better:
             grown.append(frame)
