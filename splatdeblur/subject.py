@@ -9,7 +9,7 @@ import torch
 
 from .capture.pixels import reduced_size
 from .errors import ConfigError, FormatError, PoseError
-from .exposure import Exposure
+from .exposure import Exposure, SeenAs, as_it_is
 from .geometry import Cameras
 from .poses.reconstruction import load_reconstruction
 from .render import Burst, Rasterizer, Render, RenderOptions, best_available
@@ -79,8 +79,9 @@ class Subject:
         length_px = exposure.motion.length_px(frame, focal_px).item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
-        def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
+        def render(viewmats: torch.Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
+            views = lens.with_viewmats(viewmats)
+            return self.rasterizer.render(seen(scene), views, options=self.options, burst=burst)
 
         photo = exposure(render, frame, count, camera=lens, open_for=shutter, enlarged=enlarged)
         return Picture(photo.srgb, photo.render.depth[0])
