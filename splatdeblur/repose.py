@@ -27,7 +27,7 @@ from .exposure import Lens, Shutter
 from .geometry import Cameras, interpolate, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
-from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
+from .optimize.relocalize import Guess, Lost, Relocalizer, unexplained
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
@@ -61,6 +61,7 @@ MIN_KNOWN = 0.25  # of a photo must show what trained photos have shown, for it 
 SETTLE_STEPS = 20  # by which a pose is refined on those parts
 TRIES = 2  # how often a photo is looked for that was found, or firm, and then doubted
 REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
+NO_RENDER = "; and no render explains it"
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -68,11 +69,17 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     """Poses of the photos without a firm one, as far as a scene of the others tells them; saved under `poses/`.
 
     What came of each photo stands in its evidence, or in why it is missing. A run that has been through this keeps
-    what it has, and so does one with nothing to look for.
+    what it has, unless there is more time now than there was; and so does one with nothing to look for.
     """
     reconstruction = load_reconstruction(run)
-    lost, firm = _lost(run, reconstruction), _firm(run, reconstruction)
-    if reconstruction.is_rendered or not config.pose.render_limit or not lost:
+    lost, firm, limit = _lost(run, reconstruction), _firm(run, reconstruction), config.pose.render_limit
+    if not limit or not lost:
+        return reconstruction
+    if reconstruction.searched_s >= limit:
+        logger.info(
+            "%d photos without a firm pose were looked for by rendering already, for up to %g s; a higher "
+            "pose.render_limit looks again", len(lost), reconstruction.searched_s,
+        )  # fmt: skip
         return reconstruction
     if len(firm) < MIN_FIRM:
         logger.warning(
@@ -131,7 +138,8 @@ class _Search:
         self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
     ) -> None:
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
-        self.deadline = time.monotonic() + config.pose.render_limit
+        self.limit_s = config.pose.render_limit
+        self.deadline = time.monotonic() + self.limit_s
         self.config = _small(config, run, len(reconstruction.names))
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
         self.trainer = make_trainer(run, self.config, without=self.probes)
@@ -161,16 +169,16 @@ class _Search:
     def _look_at_probes(self) -> dict[str, Guess]:
         """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
         guesses: dict[str, Guess] = {}
-        unexplained = []
+        left = []
         for name in self.probes:
             lost = self._photo(name)
             start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
-            guesses[name], left = self._settled(lost, self._relocalizer.settle(lost, [start]))
-            unexplained.append(left)
-        if unexplained:
-            self.allowance = MAX_OF_PROBES * median(unexplained)
+            guesses[name], part = self._settled(lost, self._relocalizer.settle(lost, [start]))
+            left.append(part)
+        if left:
+            self.allowance = MAX_OF_PROBES * median(left)
             logger.info(
-                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(unexplained)
+                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
             )
         return guesses
 
@@ -189,7 +197,7 @@ class _Search:
         if keep.float().mean() < MIN_KNOWN:
             return guess, inf
         guess = self._relocalizer.refine(replace(lost, keep=keep), guess, SETTLE_STEPS)
-        return guess, guess.loss / yardstick(lost.picture, keep, self.config.train.loss.dssim)
+        return guess, unexplained(guess.loss, lost.picture, keep, self.config.train.loss.dssim)
 
     def _trained_cameras(self) -> Cameras:
         return self.trainer.photos.cameras[-1].with_viewmats(self.poses)
@@ -216,7 +224,7 @@ class _Search:
         trainer = self.trainer
         self.poses = _poses(trainer)
         self.unexplained = [
-            trainer.residual(frame) / yardstick(trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
+            unexplained(trainer.residual(frame), trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
             for frame, keep in enumerate(trainer.photos.keeps[-1])
         ]
         for frame, name in enumerate(self.names):
@@ -241,11 +249,11 @@ class _Search:
             lost = self._photo(name)
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
-            guess, unexplained = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
+            guess, left = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
             allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
-            ratio = unexplained / min(allowance, MAX_UNEXPLAINED)
+            ratio = left / min(allowance, MAX_UNEXPLAINED)
             logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
-                        name, ratio, unexplained)  # fmt: skip
+                        name, ratio, left)  # fmt: skip
             if ratio <= 1:
                 new[name] = guess
                 failures = 0
@@ -275,7 +283,8 @@ class _Search:
         )
 
     def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where the trained photos were, between those that are next in order, and where it was thought to be."""
+        """Where the trained photos were, between those that are next in order and on from there, and where it was
+        thought to be."""
         poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
@@ -283,11 +292,22 @@ class _Search:
             interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
         )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
-        starts = [some, between[nearest[:MOST_STARTS]]]
+        starts = [some, between[nearest[:MOST_STARTS]], self._on_the_way(name)]
         starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
             starts.append(self._full_camera(name).viewmats.to(poses))
         return torch.cat(starts)
+
+    def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
+        """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""
+        places = [self.order[trained] for trained in self.names]
+        place = self.order[name]
+        near, *others = sorted(range(len(places)), key=lambda frame: abs(places[frame] - place))
+        others = others[:NEIGHBOURS]
+        shares = [(place - places[frame]) / (places[near] - places[frame]) for frame in others]
+        world_from_camera = inverse(self.poses)
+        ends = world_from_camera[near].expand(len(others), 4, 4)
+        return inverse(interpolate(world_from_camera[others], ends, self.poses.new_tensor(shares)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -298,6 +318,8 @@ class _Search:
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
         self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
+        for name in doubted:
+            self.looked_among.pop(name, None)
         before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
@@ -349,14 +371,17 @@ class _Search:
             evidence={name: e for name, e in (before.evidence | kept | found).items() if name in names},
             lost_lenses={name: lens for name, lens in before.lost_lenses.items() if name not in names},
             guesses={name: poses for name, poses in before.guesses.items() if name not in found},
-            is_rendered=True,
+            searched_s=self.limit_s,
         )
 
     def _why(self, name: str) -> str:
         reason = self.before.missing[name]
         if name not in self.failures:
             return reason
-        return f"{reason}; and no render explains it: {self.failures[name]:.1f} times as much is left as may be"
+        reason, failure = reason.partition(NO_RENDER)[0], self.failures[name]  # without that of an earlier search
+        if failure == inf:
+            return f"{reason}{NO_RENDER}: the photos with a pose show too little of what it shows"
+        return f"{reason}{NO_RENDER}: {failure:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:

@@ -26,7 +26,7 @@ READABLE_PX = 1.0  # photos that smear less hardly tell in which order their row
 
 
 @dataclass(frozen=True)
-class PhotoBlur:
+class BlurCauses:
     """How much each cause blurred a photo.
 
     Attributes:
@@ -92,7 +92,7 @@ class Result:
         return f"{told} (half of the photos smear by more than {moving:.1f} px)"
 
     @torch.no_grad()
-    def blur(self) -> dict[str, PhotoBlur]:
+    def blur(self) -> dict[str, BlurCauses]:
         """What blurred each photo, as learned; by name."""
         found = {}
         for i, name in enumerate(self.names):
@@ -101,10 +101,10 @@ class Result:
             if not self.exposure.lens.is_clear:
                 viewmat = self.exposure.sharp_viewmat(i)[None]
                 drawn = self.rasterizer.render(self.scene, camera.with_viewmats(viewmat), options=self.options)
-                lens = self.exposure.lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)[1]
+                _, lens = self.exposure.through_lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)
                 radius = 0.0 if lens.radius_px is None else lens.radius_px.mean().item()
                 moved = 0.0 if lens.moved is None else lens.moved.mean().item()
-            found[name] = PhotoBlur(self.exposure.blur_px(i, camera.Ks[0, 0, 0].item()).item(), radius, moved)
+            found[name] = BlurCauses(self.exposure.blur_px(i, camera.Ks[0, 0, 0].item()).item(), radius, moved)
         return found
 
     def show(self) -> Path | None:

@@ -9,7 +9,7 @@ import torch
 
 from .capture.pixels import reduced_size
 from .errors import ConfigError, FormatError, PoseError
-from .exposure import Exposure
+from .exposure import Exposure, SeenAs, as_it_is
 from .geometry import Cameras
 from .poses.reconstruction import load_reconstruction
 from .render import Burst, Rasterizer, Render, RenderOptions, best_available
@@ -25,11 +25,12 @@ MAX_PIXELS = 100_000_000  # of one picture: some 3 GB while it is drawn
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is drawn; of a scene without photos the last six are empty.
+    """What is drawn; of a scene without photos the last seven are empty.
 
     Attributes:
         names: of the photos, as the files of their renders are called, without suffix.
         cameras: of the photos, sharp, at the size asked for.
+        focals_px: of the same photos at the size of the training.
         exposure: how the photos came to be, on the rasterizer's device.
         width: of the Gaussians as training drew them.
         other_names, other_cameras: of photos that have a pose and take no part in the training.
@@ -40,6 +41,7 @@ class Subject:
     options: RenderOptions
     names: tuple[str, ...] = ()
     cameras: Cameras | None = None
+    focals_px: torch.Tensor | None = None
     exposure: Exposure | None = None
     width: TrainingWidth | None = None
     other_names: tuple[str, ...] = ()
@@ -72,13 +74,16 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
-        length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
+        focal_px = camera.Ks[0, 0, 0].item()
+        enlarged = focal_px / self.focals_px[frame].item()
+        length_px = exposure.motion.length_px(frame, focal_px).item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
-        def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
+        def render(viewmats: torch.Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
+            views = lens.with_viewmats(viewmats)
+            return self.rasterizer.render(seen(scene), views, options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter, enlarged=enlarged)
         return Picture(photo.srgb, photo.render.depth[0])
 
 
@@ -93,7 +98,7 @@ def load_subject(source: Path, device: str, downscale: float) -> Subject:
         return Subject(load_scene(source).to(rasterizer.device).detached(), rasterizer, RenderOptions())
     result = load_result(Run(source), device)
     cameras, (other_names, other_cameras) = result.photos().cameras, result.unused()
-    width = TrainingWidth.of(result.scene, cameras, result.options)
+    width, focals_px = TrainingWidth.of(result.scene, cameras, result.options), cameras.Ks[:, 0, 0]
     if downscale:
         known = load_reconstruction(result.run)
         sizes = dict(zip(known.names, known.cameras.own_sizes, strict=True))
@@ -104,7 +109,7 @@ def load_subject(source: Path, device: str, downscale: float) -> Subject:
             other_cameras = reduced(other_cameras, [sizes[name] for name in other_names], downscale)
     names = render_names(result.names + other_names)
     return Subject(
-        result.scene, result.rasterizer, result.options, names[: len(cameras)], cameras,
+        result.scene, result.rasterizer, result.options, names[: len(cameras)], cameras, focals_px,
         result.exposure.to(result.rasterizer.device), width, names[len(cameras) :], other_cameras,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from runs import SIZE, make_run
 from splatdeblur.capture.pixels import read_photo, resize_photo
 from splatdeblur.errors import CaptureError, ConfigError, FormatError, PoseError
 from splatdeblur.export import export
+from splatdeblur.exposure import Exposure
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import checkpoint
 from splatdeblur.renders import RenderSettings, farthest, render
@@ -67,6 +68,19 @@ def test_a_shutter_as_learned_gives_the_photos_that_training_predicts(run, tmp_p
 
         with torch.no_grad():
             assert psnr(seen[index], result.exposure(draw, index, count, camera=camera).srgb.clamp(0, 1)) > 38
+
+
+def test_the_lens_is_told_how_much_larger_than_the_training_a_picture_is(run, tmp_path, monkeypatch):
+    told, through_lens = [], Exposure.through_lens
+
+    def listening(self, *args, enlarged, **kwargs):
+        told.append(enlarged)
+        return through_lens(self, *args, enlarged=enlarged, **kwargs)
+
+    monkeypatch.setattr(Exposure, "through_lens", listening)
+    for downscale in (0.0, 1.0, 2.0):
+        pictures(run.folder, tmp_path / str(downscale), shutter=1.0, downscale=downscale)
+    assert told == pytest.approx([1.0] * 6 + [2.0] * 6 + [1.0] * 6)
 
 
 def test_the_longer_the_shutter_the_more_blur(run, tmp_path):

@@ -4,10 +4,13 @@ from .exposure import Exposure, Photo, RenderFn
 from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels
 from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
+from .sight import SeenAs, Unchanged, Widened, as_it_is
 from .tone import Tone
+from .weights import EvenWeights, PixelWeights
 from .window import Window
 
 __all__ = [
-    "Bezier", "CubicSpline", "Defocus", "Exposure", "Focused", "Lens", "LensBlur", "Linear", "NoKernels", "Photo",
-    "PixelKernels", "RenderFn", "Shutter", "Static", "Tone", "Window",
+    "Bezier", "CubicSpline", "Defocus", "EvenWeights", "Exposure", "Focused", "Lens", "LensBlur", "Linear",
+    "NoKernels", "Photo", "PixelKernels", "PixelWeights", "RenderFn", "SeenAs", "Shutter", "Static", "Tone",
+    "Unchanged", "Widened", "Window", "as_it_is",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """An exposure is a function that is handed a renderer and a frame number and returns the photograph."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -12,11 +12,14 @@ from ..render import Burst, Render
 from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
+from .sight import Unchanged, Widened, Widening
 from .tone import Tone, ToneCurve
+from .weights import PixelWeights, SubframeWeights
 from .window import Window
 
-RenderFn = Callable[[Tensor, Burst | None], Render]
-"""Draws the scene from view matrices [S, 4, 4], averaged if a Burst says how."""
+RenderFn = Callable[..., Render]
+"""Draws the scene from view matrices [S, 4, 4], averaged if a Burst (or None) says how; changed by a SeenAs if there
+is a third argument."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +28,22 @@ class Photo:
 
     Attributes:
         srgb: display values, not clipped.
-        render: what it was made from.
+        render: what it was made from; of moved copies of the scene, screen positions are those of the first.
         blur: what the lens did.
+        weighed: share at each pixel of the sub-frames as a network weighs them; None if none does.
     """
 
     srgb: Float[Tensor, "height width 3"]
     render: Render
     blur: LensBlur = field(default_factory=LensBlur)
+    weighed: Float[Tensor, "height width"] | None = None
 
 
 class Exposure(nn.Module):
-    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB."""
+    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB.
+
+    A method that blurs the scene instead of the picture changes the Gaussians that `render` draws (`sight`).
+    """
 
     def __init__(
         self,
@@ -46,6 +54,7 @@ class Exposure(nn.Module):
         shutter: Shutter,
         tone: Tone,
         lens: Lens = Lens(),
+        sight: Unchanged | Widened = Unchanged(),
         noise: float = 3e-4,
         generator: torch.Generator,
     ) -> None:
@@ -59,10 +68,17 @@ class Exposure(nn.Module):
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
+        self.sight = Widening(sight, viewmats, depths, generator) if isinstance(sight, Widened) else None
+        weights = shutter.weights
+        self.weights = SubframeWeights(weights, generator) if isinstance(weights, PixelWeights) else None
 
     @property
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
+
+    def networks(self) -> list[nn.Parameter]:
+        """The parameters of networks that all photos have in common, but for the lens's."""
+        return [p for part in (self.sight, self.weights) if part is not None for p in part.parameters()]
 
     def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
@@ -85,6 +101,7 @@ class Exposure(nn.Module):
         camera: Cameras,
         level: int = -1,
         open_for: float | int = 1,
+        enlarged: float = 1.0,
         window: Window | None = None,
     ) -> Photo:
         """Photo `frame`, averaged from `num_subframes` renders made in one call.
@@ -92,12 +109,15 @@ class Exposure(nn.Module):
         Args:
             camera: that `render` looks through, the photo's or a window of it; its pose is not used.
             level: stage of the resolution, which kernels depend on; -1 is the last.
+            enlarged: how many times as large as in training the picture is: what the lens does is as much in
+                proportion.
             open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
             window: which part of the photo `camera` shows; None where it is the whole.
         """
         settings = self.shutter.shutter
         window = window or Window.whole(camera.width, camera.height)
-        viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
+        times = self.shutter.render_times(frame, num_subframes)
+        viewmats = self.motion.bent(self.path(frame, times, open_for), frame, times, open_for)
         burst = None
         if self.has_motion:
             slices = self._slices(frame, num_subframes, open_for) if settings.is_thick else None
@@ -106,12 +126,37 @@ class Exposure(nn.Module):
             else:
                 weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
-        drawn = render(viewmats, burst)
+        drawn, weighed = render(viewmats, burst) if self.sight is None else self._copies(render, viewmats, burst), None
+        if self.weights is not None and num_subframes > 1:
+            rgb, weighed = self.weights(drawn.subframes, drawn.is_linear)
+            drawn = replace(drawn, rgb=rgb)
         if self.lens.is_clear:
-            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
+            return Photo(self.tone(drawn.rgb[0], frame, drawn.is_linear, window), drawn, weighed=weighed)
         light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
-        light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
-        return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
+        light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
+        return Photo(self.tone(light, frame, True, window), drawn, blur, weighed)
+
+    def _copies(self, render: RenderFn, viewmats: Float[Tensor, "subframe 4 4"], burst: Burst | None) -> Render:
+        """The mean of the scene and its copies, as a photo from the middle of `viewmats` sees them."""
+        drawn = [render(viewmats, burst, seen) for seen in self.sight.changes(viewmats[len(viewmats) // 2])]
+        is_linear = self.shutter.shutter.is_linear or drawn[0].is_linear
+        decode = linear_from_srgb if is_linear and not drawn[0].is_linear else (lambda rgb: rgb)
+        rgb = torch.stack([decode(d.rgb) for d in drawn]).mean(0)
+        return replace(drawn[0], rgb=rgb, is_linear=is_linear)
+
+    def through_lens(
+        self,
+        light: Float[Tensor, "height width 3"],
+        depth: Float[Tensor, "height width"],
+        frame: int,
+        camera: Cameras,
+        *,
+        level: int = -1,
+        enlarged: float = 1.0,
+    ) -> tuple[Float[Tensor, "height width 3"], LensBlur]:
+        """What the lens makes of linear light from z-depths `depth`, and how; arguments as in `forward`."""
+        unit = self.motion.units[frame, 0]
+        return self.lens(light, depth, frame, camera, unit=unit, level=level, enlarged=enlarged)
 
     def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
         """Poses at the start and at the end of what each sub-frame stands for."""
@@ -120,6 +165,10 @@ class Exposure(nn.Module):
             return self.path(frame, torch.cat([starts, ends]), open_for).unflatten(0, (2, -1)).transpose(0, 1)
         edges = self.path(frame, torch.cat([starts, ends[-1:]]), open_for)  # one slice ends where the next begins
         return torch.stack([edges[:-1], edges[1:]], dim=1)
+
+    def strain(self, frame: int, num_subframes: int) -> Float[Tensor, ""]:
+        """How far the bending of space in a photo's sub-frames is from a rotation."""
+        return self.motion.strain(frame, self.shutter.render_times(frame, num_subframes))
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""

@@ -24,8 +24,8 @@ def wall(left: float, right: float) -> torch.Tensor:
 
 def test_points_count_for_cameras_that_have_them_before_them_and_in_their_picture():
     cameras = cameras_at(0.0, 1.0)
-    points = torch.tensor([[0.5, 0, 0], [-1.5, 0, 0], [2.5, 0, 0], [9, 0, 0], [0.5, -9, 0], [0.5, 0, 1.4], [0.5, 0, 1.6]])
-    assert views_of(cameras, points).tolist() == [2, 1, 1, 0, 0, 2, 0]
+    points = [[0.5, 0, 0], [-1.5, 0, 0], [2.5, 0, 0], [9, 0, 0], [0.5, -9, 0], [0.5, 0, 1.4], [0.5, 0, 1.6]]
+    assert views_of(cameras, torch.tensor(points)).tolist() == [2, 1, 1, 0, 0, 2, 0]
 
 
 def test_pixels_are_known_where_two_others_look_and_something_is_drawn():
