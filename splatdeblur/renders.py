@@ -92,7 +92,7 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
-        length_px = exposure.motion.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
+        length_px = exposure.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:

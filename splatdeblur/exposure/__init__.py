@@ -5,9 +5,10 @@ from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels
 from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
 from .tone import Tone
+from .trajectory import Timing, Trajectory
 from .window import Window
 
 __all__ = [
     "Bezier", "CubicSpline", "Defocus", "Exposure", "Focused", "Lens", "LensBlur", "Linear", "NoKernels", "Photo",
-    "PixelKernels", "RenderFn", "Shutter", "Static", "Tone", "Window",
+    "PixelKernels", "RenderFn", "Shutter", "Static", "Timing", "Tone", "Trajectory", "Window",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
 from .tone import Tone, ToneCurve
+from .trajectory import Timing, Trajectory, VideoMotion
 from .window import Window
 
 RenderFn = Callable[[Tensor, Burst | None], Render]
@@ -42,20 +43,25 @@ class Exposure(nn.Module):
         viewmats: Float[Tensor, "frame 4 4"],
         depths: Float[Tensor, "frame"],
         *,
-        motion: MotionModel,
+        motion: MotionModel | Trajectory,
         shutter: Shutter,
         tone: Tone,
         lens: Lens = Lens(),
         noise: float = 3e-4,
         generator: torch.Generator,
+        timing: Timing | None = None,
     ) -> None:
         """For photos with mid-exposure poses `viewmats` and the scene at about z-depth `depths`.
 
         `noise` is the std of the initial control points in radians: zero would be a saddle, as a path and its
-        reverse give the same photo.
+        reverse give the same photo. A `Trajectory` needs the photos' `timing`.
         """
         super().__init__()
-        self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
+        if isinstance(motion, Trajectory):
+            assert timing is not None
+            self.motion = VideoMotion(motion, viewmats, depths, timing, noise=noise, generator=generator)
+        else:
+            self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
@@ -67,9 +73,12 @@ class Exposure(nn.Module):
     def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
 
-        A shorter exposure is the middle of the path. What the camera did beyond it nobody saw: for a longer one the
-        path is taken larger about its middle, as if the camera had moved so much faster.
+        A shorter exposure is the middle of the path. What the camera did beyond it nobody saw, but in a video: for a
+        longer one the path is taken larger about its middle, as if the camera had moved so much faster.
         """
+        span = 1 + self.shutter.readout
+        if isinstance(self.motion, VideoMotion):
+            return self.motion(frame, times, span * open_for)
         viewmats = self.motion(frame, 0.5 + (times - 0.5) * min(open_for, 1))
         if open_for <= 1:
             return viewmats
@@ -123,11 +132,19 @@ class Exposure(nn.Module):
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""
-        return self.motion(frame, self.motion.units.new_tensor([time]))[0]
+        return self.path(frame, self.motion.units.new_tensor([time]))[0]
+
+    def exposure_s(self, frame: int) -> float | None:
+        """How long photo `frame` was exposed, in seconds, as far as training knows."""
+        return self.motion.exposure_s(frame).item() if isinstance(self.motion, VideoMotion) else None
+
+    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
+        """About how long each photo's path is in the picture, exposure and read-out together."""
+        return self.motion.path_px(focal_px, 1 + self.shutter.readout.detach())
 
     def blur_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
         """About how long a photo's blur is, in px: the part of its path that one row is exposed to."""
-        return self.motion.length_px(frame, focal_px) * self.shutter.exposure_share()
+        return self.motion.length_px(frame, focal_px, 1 + self.shutter.readout) * self.shutter.exposure_share()
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
         """Scales a photo's path down until its blur is no longer than `longest_px`."""
@@ -137,4 +154,4 @@ class Exposure(nn.Module):
         """How many sub-frames each photo needs by now, from the length of its path."""
         if not self.has_motion:
             return [1] * len(self.motion.poses)
-        return [self.shutter.count(path, progress) for path in self.motion.path_px(focal_px).tolist()]
+        return [self.shutter.count(path, progress) for path in self.path_px(focal_px).tolist()]

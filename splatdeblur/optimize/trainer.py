@@ -24,6 +24,7 @@ from ..exposure import (
     Shutter,
     Static,
     Tone,
+    Trajectory,
     Window,
 )
 from ..geometry import Cameras
@@ -78,7 +79,7 @@ class TrainConfig:
     random_background: bool = True
     noise: float = 5e-4
     max_path: float = 2.0
-    motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
+    motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
@@ -128,7 +129,7 @@ class Trainer:
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
-            lens=config.lens, noise=config.noise, generator=self.generator,
+            lens=config.lens, noise=config.noise, generator=self.generator, timing=photos.timing,
         ).to(device)  # fmt: skip
         self.noise = [
             NoiseLevel.of(pictures, config.loss.noise_from, keeps)
@@ -158,9 +159,7 @@ class Trainer:
             for name, parameter in self.scene.params.items()
         }
         lens = self.exposure.lens
-        of_photos = {
-            "motion": list(self.exposure.motion.control_points),
-            "pose": list(self.exposure.motion.pose_deltas),
+        of_photos = self.exposure.motion.of_photos() | {
             "times": list(self.exposure.shutter.log_durations),
             "tone": list(self.exposure.tone.log_gains),
             "focus": [] if lens.focus is None else list(lens.focus.focus),
@@ -175,6 +174,7 @@ class Trainer:
         if lens.kernels is not None:
             result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
         of_camera = {
+            "share": self.exposure.motion.shared_parameters(),
             "readout": self.exposure.shutter.shared_parameters(),
             "response": self.exposure.tone.shared_parameters(),
         }
@@ -202,6 +202,8 @@ class Trainer:
         result = {name: getattr(rates, name) for name in ("quats", "scales", "opacities", "sh0", "shN")}
         result["means"] = geometric(*rates.means, progress) * self.scene_scale
         result["motion"] = geometric(*rates.motion, progress) * wake
+        result["trajectory"] = geometric(*rates.trajectory, progress) * wake
+        result["share"] = geometric(*rates.share, progress) * wake
         result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
         result["focus"] = geometric(*rates.focus, progress) * wake
         result["embeddings"] = result["kernels"] = rates.kernels * wake
@@ -288,7 +290,7 @@ class Trainer:
         if self.exposure.tone.shared_parameters():
             loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
-            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
+            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
 
         note = ""
         if self._is_lost(error.item()):
@@ -319,7 +321,7 @@ class Trainer:
         predict = partial(self._predict, level)
         if len(self.exposure.tone.log_gains):
             match_brightness(self.exposure, pictures, keeps, predict)
-        if self.config.shutter.is_rolling and self.exposure.has_motion:
+        if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
 
