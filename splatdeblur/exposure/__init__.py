@@ -5,10 +5,11 @@ from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels
 from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
 from .tone import Tone
-from .trajectory import Timing, Trajectory
+from .trajectory import Timing, Trajectory, pose_at
 from .window import Window
 
 __all__ = [
     "Bezier", "CubicSpline", "Defocus", "Exposure", "Focused", "Lens", "LensBlur", "Linear", "NoKernels", "Photo",
     "PixelKernels", "RenderFn", "Shutter", "Static", "Timing", "Tone", "Trajectory", "Window",
+    "pose_at",
 ]  # fmt: skip

@@ -91,6 +91,16 @@ def unbroken(
     return [order[start:end].tolist() for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
+def pose_at(
+    viewmats: Float[Tensor, "frame 4 4"], times: Float[Tensor, "frame"], time: float
+) -> Float[Tensor, "4 4"] | None:
+    """Where the path through some frames of a video was at another time; None before, after, and in a cut."""
+    for frames in unbroken(viewmats, times, Trajectory()):
+        if times[frames[0]] <= time <= times[frames[-1]]:
+            return PosePath(viewmats[frames], times[frames])(times.new_tensor([time]))[0]
+    return None
+
+
 def knots_around(times: Float[Tensor, "frame"], interval_s: float, per_interval: int) -> Float[Tensor, "knot"]:
     """Knots of a cubic spline: as dense as asked for from one interval before each frame to one after it, none in
     between, where nobody saw the camera; three more beyond each end."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from splatdeblur.exposure import Exposure, Shutter, Timing, Tone, Trajectory
-from splatdeblur.exposure.trajectory import SHARES, knots_around, unbroken
+from splatdeblur.exposure.trajectory import SHARES, knots_around, pose_at, unbroken
 from splatdeblur.geometry import exp, inverse, log
 
 D = torch.float64
@@ -140,3 +140,12 @@ def test_paths_are_read_back_as_they_were():
     again.load_state_dict(exposure.state_dict())
     times = torch.tensor([0.0, 0.3, 1.0], dtype=D)
     assert torch.equal(again.path(2, times), exposure.path(2, times))
+
+
+def test_a_lost_frame_is_looked_for_where_the_path_passed_and_not_beyond_its_ends():
+    known = [0, 1, 2, 4, 5, 6, 7]
+    found = pose_at(steady()[known], STAMPS[known], STAMPS[3].item())
+    torch.testing.assert_close(found, steady()[3], atol=1e-9, rtol=0)
+    assert pose_at(steady()[known], STAMPS[known], -0.01) is None
+    stamps = torch.cat([STAMPS, STAMPS + 5.0])
+    assert pose_at(steady(stamps), stamps, 3.0) is None
