@@ -95,5 +95,5 @@ def test_without_a_frame_the_path_is_found_anew_and_the_old_scene_kept(run_copy,
 
 
 def test_a_share_of_more_than_all_is_refused():
-    with pytest.raises(ConfigError, match="train.motion.share is 2"):
+    with pytest.raises(ConfigError, match=r"train\.motion\.share is 2"):
         checked(with_settings(load_preset("auto"), ("train.motion={type: Trajectory, share: 2}",)))
