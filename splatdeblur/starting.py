@@ -137,9 +137,9 @@ def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
     """Corrections of the poses as fast as where they come from demands."""
     if Capture.load(run.capture).known_poses is not None:
         return settings
-    start, end = settings.rates.pose
-    factor = settings.rates.found_poses
-    return replace(settings, rates=replace(settings.rates, pose=(start * factor, end * factor)))
+    rates = settings.rates
+    pose, trajectory = ((a * rates.found_poses, b * rates.found_poses) for a, b in (rates.pose, rates.trajectory))
+    return replace(settings, rates=replace(rates, pose=pose, trajectory=trajectory))
 
 
 def _require_sense(cameras: Cameras, downscale: float) -> None:

@@ -51,7 +51,7 @@ def _walk(
 def make_film(
     scene: Scene,
     *,
-    frames: int = 36,
+    frames: int = 30,
     every: int = 1,
     fps: float = 20.0,
     share: float = 0.7,
@@ -60,8 +60,8 @@ def make_film(
     arc_deg: float = 50.0,
     shake_hz: tuple[float, float] = (0.4, 4.0),
     seed: int = 0,
-    subframes: int = 12,
-    tests: int = 6,
+    subframes: int = 10,
+    tests: int = 4,
     samples: int = 2,
     fov_deg: float = 60.0,
     points: int = 1500,
@@ -100,7 +100,7 @@ def make_film(
     poses = way(middles, high)
     aside = _rigid(rng.normal(size=(tests, 3)) * 0.05, rng.normal(size=(tests, 3)) * 0.03)
     held_out = way((np.arange(tests) + 0.5) / tests * frames * every / fps, 0.0) @ aside
-    still = max(16, samples * 4)
+    still = samples * 6
     light = [render(scene, path, K, size, samples=samples, rng=rng) for path in paths]
     sharp = [render(scene, pose[None], K, size, samples=still, rng=rng) for pose in poses]
     test = [render(scene, pose[None], K, size, samples=still, rng=rng) for pose in held_out]
