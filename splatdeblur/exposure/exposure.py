@@ -106,10 +106,10 @@ class Exposure(nn.Module):
         """
         settings = self.shutter.shutter
         window = window or Window.whole(camera.width, camera.height)
-        viewmats = self.path(frame, self.shutter.render_times(frame, num_subframes), open_for)
+        is_thick = self.has_motion and settings.is_thick
+        viewmats, slices = self._instants(frame, num_subframes, open_for, is_thick)
         burst = None
         if self.has_motion:
-            slices = self._slices(frame, num_subframes, open_for) if settings.is_thick else None
             if settings.is_rolling and num_subframes > 1:
                 weights = self.shutter.row_weights(window.rows(viewmats), num_subframes)
             else:
@@ -122,13 +122,20 @@ class Exposure(nn.Module):
         light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
         return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
 
-    def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
-        """Poses at the start and at the end of what each sub-frame stands for."""
+    def _instants(
+        self, frame: int, num_subframes: int, open_for: float | int, is_thick: bool
+    ) -> tuple[Float[Tensor, "subframe 4 4"], Float[Tensor, "subframe 2 4 4"] | None]:
+        """Poses to render, and at the start and at the end of what each stands for, if they are thick."""
+        times = self.shutter.render_times(frame, num_subframes)
+        if not is_thick:
+            return self.path(frame, times, open_for), None
         starts, ends = self.shutter.slices(frame, num_subframes)
-        if self.shutter.shutter.is_rolling:
-            return self.path(frame, torch.cat([starts, ends]), open_for).unflatten(0, (2, -1)).transpose(0, 1)
-        edges = self.path(frame, torch.cat([starts, ends[-1:]]), open_for)  # one slice ends where the next begins
-        return torch.stack([edges[:-1], edges[1:]], dim=1)
+        if not self.shutter.shutter.is_rolling:
+            ends = ends[-1:]  # one slice ends where the next begins
+        poses = self.path(frame, torch.cat([times, starts, ends]), open_for)  # in one go, which is quicker
+        middles, first, last = poses.split([num_subframes, num_subframes, len(ends)])
+        last = last if len(last) == num_subframes else torch.cat([first[1:], last])
+        return middles, torch.stack([first, last], dim=1)
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""

@@ -31,14 +31,36 @@ def cubic_b_spline(
     return span - 3, torch.stack(weights, dim=-1)
 
 
+def spline_speeds(
+    gaps: Float[Tensor, "gap"], rates: Float[Tensor, "gap axis"]
+) -> tuple[Float[Tensor, "knot axis"], Float[Tensor, "knot axis"]]:
+    """First and second derivatives at the knots of the natural cubic spline whose mean slopes between knots are
+    `rates`.
+
+    Source: de Boor 1978, "A practical guide to splines", chapter IV.
+    """
+    count = len(gaps) + 1
+    if count == 1:
+        return rates.new_zeros(1, rates.shape[1]), rates.new_zeros(1, rates.shape[1])
+    before, after = gaps[:-1], gaps[1:]
+    inner = torch.arange(1, count - 1, device=gaps.device)
+    system = gaps.new_zeros(count, count)
+    system[0, :2], system[-1, -2:] = gaps.new_tensor([2.0, 1.0]), gaps.new_tensor([1.0, 2.0])
+    system[inner, inner - 1], system[inner, inner], system[inner, inner + 1] = after, 2 * (before + after), before
+    mixed = 3 * (after[:, None] * rates[:-1] + before[:, None] * rates[1:])
+    speeds = torch.linalg.solve(system, torch.cat([3 * rates[:1], mixed, 3 * rates[-1:]]))
+    bends = (6 * rates - 4 * speeds[:-1] - 2 * speeds[1:]) / gaps[:, None]
+    return speeds, torch.cat([bends, torch.zeros_like(bends[:1])])
+
+
 class PosePath(nn.Module):
     """A path through given poses, twice continuously differentiable, exact where the twist is constant.
 
-    Around each pose runs the parabola, in the tangent space there, through its two neighbours; between two poses
-    their parabolas are blended by a step whose first two derivatives vanish at both. Before the first and after the
-    last pose it goes on at constant twist. All is local: a wrong pose bends the path to its neighbours' neighbours.
+    Speed and acceleration at each pose are those of a cubic spline, which makes a parabola in the tangent space
+    there; between two poses their parabolas are blended by a step whose first two derivatives vanish at both. Before
+    the first and after the last pose the path goes on at constant twist.
 
-    Source of blended parabolas: Overhauser 1968; on SE(3), with the smoother step, our own.
+    Source of blended parabolas: Overhauser 1968; with speeds of a spline and the smoother step, our own.
     """
 
     def __init__(self, viewmats: Float[Tensor, "pose 4 4"], times: Float[Tensor, "pose"]) -> None:
@@ -46,17 +68,11 @@ class PosePath(nn.Module):
         super().__init__()
         self.register_buffer("poses", viewmats.clone())
         self.register_buffer("times", times.double())
-        speed = viewmats.new_zeros(len(viewmats), 6)
-        bend = torch.zeros_like(speed)
-        if len(viewmats) > 1:
-            gaps = times.diff().to(viewmats)[:, None]
-            onward = log(viewmats[1:] @ inverse(viewmats[:-1])) / gaps
-            back = log(viewmats[:-1] @ inverse(viewmats[1:])) / gaps
-            bend[1:-1] = (onward[1:] + back[:-1]) / (gaps[1:] + gaps[:-1])
-            speed[:-1] = onward - bend[:-1] * gaps
-            speed[-1] = -back[-1]
-        self.register_buffer("speed", speed)
-        self.register_buffer("bend", bend)
+        gaps = times.double().diff()
+        steps = log(viewmats[1:].double() @ inverse(viewmats[:-1].double()))
+        speeds, bends = spline_speeds(gaps, steps / gaps[:, None])
+        self.register_buffer("speeds", speeds.to(viewmats))
+        self.register_buffer("bends", bends.to(viewmats))
 
     def forward(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time 4 4"]:
         """View matrices at times."""
@@ -66,6 +82,6 @@ class PosePath(nn.Module):
         since = times - self.times[nearby]
         x = (since[0] / (since[0] - since[1]).clamp(min=1e-9)).clamp(0, 1).to(self.poses)
         tau = since[..., None].to(self.poses)
-        one, other = exp(tau * (self.speed[nearby] + tau * self.bend[nearby])) @ self.poses[nearby]
+        one, other = exp(tau * (self.speeds[nearby] + tau / 2 * self.bends[nearby])) @ self.poses[nearby]
         step = x**3 * (10 - 15 * x + 6 * x**2)
         return exp(step[:, None] * log(other @ inverse(one))) @ one

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 SHARES = (0.02, 1.0)  # of the time between two frames that the shutter can be open for
 NEXT = 1.5  # frame intervals within which two frames count as neighbours in the video
+LENGTH_SAMPLES = 9  # along a frame's path, for its length
+SOON_S = 1e-6
 MIN_STEPS = 5  # between frames, below which nobody can tell a jump from the usual
 
 
@@ -147,7 +149,7 @@ class VideoMotion(nn.Module):
         self.units[:, :3] = depths.median()  # one for the path, which would bend where it changes
         self.stretches = unbroken(viewmats.cpu(), times, model)
         self.stretch_of = {frame: i for i, frames in enumerate(self.stretches) for frame in frames}
-        self.starts = nn.ModuleList(PosePath(viewmats[frames], times[frames]) for frames in self.stretches)
+        self.starts = nn.ModuleList(PosePath(viewmats[frames].double(), times[frames]) for frames in self.stretches)
         self.first_control: list[int] = []
         count = 0
         for i, frames in enumerate(self.stretches):
@@ -204,7 +206,15 @@ class VideoMotion(nn.Module):
     def at(self, times_s: Float[Tensor, "time"], stretch: int) -> Float[Tensor, "time 4 4"]:
         """View matrices on one stretch, at times of the video."""
         delta = self._correction(times_s, stretch)
-        return exp(delta * self.units[0]) @ self.starts[stretch](times_s)
+        return exp(delta * self.units[0]) @ self._start(times_s, stretch)
+
+    def _start(self, times_s: Float[Tensor, "time"], stretch: int) -> Float[Tensor, "time 4 4"]:
+        """The path that training starts from: constant but for the times, so its slope is all a gradient needs."""
+        with torch.no_grad():
+            if not times_s.requires_grad:
+                return self.starts[stretch](times_s).to(self.poses)
+            here, soon = self.starts[stretch](torch.cat([times_s, times_s + SOON_S])).chunk(2)
+        return (here + (times_s - times_s.detach())[:, None, None] * ((soon - here) / SOON_S)).to(self.poses)
 
     def _correction(self, times_s: Float[Tensor, "time"], stretch: int) -> Float[Tensor, "time 6"]:
         first, weights = cubic_b_spline(times_s, getattr(self, f"knots_{stretch}"))
@@ -218,13 +228,18 @@ class VideoMotion(nn.Module):
         """By how much the middle of a photo's exposure has left the pose that training started from."""
         return self._correction(self.times[frame : frame + 1], self.stretch_of[frame])[0]
 
-    def length_px(
-        self, frame: int, focal_px: float, span: Span = 1.0, num_times: int = 9
-    ) -> Float[Tensor, ""]:
+    def length_px(self, frame: int, focal_px: float, span: Span = 1.0) -> Float[Tensor, ""]:
         """As `motion.Motion.length_px`, of the stretch of the path that shutter time covers."""
-        viewmats = self(frame, torch.linspace(0, 1, num_times).to(self.units), span)
-        moved = log(viewmats @ inverse(viewmats[num_times // 2])) / self.units[frame]
-        return path_length_px(moved, focal_px)
+        return self._length_px(self(frame, self._samples(), span), focal_px)
+
+    def _samples(self) -> Float[Tensor, "time"]:
+        return torch.linspace(0, 1, LENGTH_SAMPLES).to(self.units)
+
+    def _length_px(self, viewmats: Float[Tensor, "time 4 4"], focal_px: float) -> Float[Tensor, ""]:
+        moved = viewmats @ inverse(viewmats[LENGTH_SAMPLES // 2])
+        shifts = moved[:, :3, 3] / self.units[0, :3]
+        turns = (moved[:, (2, 0, 1), (1, 2, 0)] - moved[:, (1, 2, 0), (2, 0, 1)]) / 2  # rotation vectors, to first order
+        return path_length_px(torch.cat([shifts, turns], dim=1), focal_px)
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
         """Leaves the path as it is: it belongs to the neighbours too, who hold it better than a bound would."""
@@ -232,4 +247,11 @@ class VideoMotion(nn.Module):
     @torch.no_grad()
     def path_px(self, focal_px: float, span: Span = 1.0) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
-        return torch.stack([self.length_px(frame, focal_px, span) for frame in range(len(self.units))])
+        since = (self._samples() - 0.5).double()
+        lengths = self.units.new_zeros(len(self.units))
+        for stretch, frames in enumerate(self.stretches):
+            covered = torch.stack([self.exposure_s(frame) for frame in frames]).double() * span
+            times_s = self.times[frames][:, None] + covered[:, None] * since
+            paths = self.at(times_s.flatten(), stretch).unflatten(0, times_s.shape)
+            lengths[frames] = torch.stack([self._length_px(path, focal_px) for path in paths])
+        return lengths
