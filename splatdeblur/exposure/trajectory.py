@@ -238,7 +238,7 @@ class VideoMotion(nn.Module):
     def _length_px(self, viewmats: Float[Tensor, "time 4 4"], focal_px: float) -> Float[Tensor, ""]:
         moved = viewmats @ inverse(viewmats[LENGTH_SAMPLES // 2])
         shifts = moved[:, :3, 3] / self.units[0, :3]
-        turns = (moved[:, (2, 0, 1), (1, 2, 0)] - moved[:, (1, 2, 0), (2, 0, 1)]) / 2  # rotation vectors, to first order
+        turns = (moved[:, (2, 0, 1), (1, 2, 0)] - moved[:, (1, 2, 0), (2, 0, 1)]) / 2  # to first order
         return path_length_px(torch.cat([shifts, turns], dim=1), focal_px)
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
