@@ -12,7 +12,7 @@ from ..errors import PoseError
 from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras, inverse, log
 from ..run import Run
-from .alignment import Alignment, fit_similarity
+from .alignment import Alignment, fit_similarity, fit_to_scene
 from .metrics import PictureScores, find_lpips, score
 from .pictures import Comparison, telling_photos, unsharpness, write_side_by_side
 from .scores import AlignmentScores, DeblurredInputs, NovelView, Scores
@@ -73,7 +73,8 @@ class AgainstTruth:
         for name, picture in zip(names, pictures, strict=True):
             write_picture(self.run.evaluation / folder / _file(name), picture)
 
-    def novel_view(self, steps: int, on_progress: Callable[[float], None]) -> NovelView | None:
+    def novel_view(self, depths: Depths, steps: int, on_progress: Callable[[float], None]) -> NovelView | None:
+        """Held-out views; `depths` are the scene's in the matched photos."""
         views = self.truth.tests
         if views is None:
             return None
@@ -84,11 +85,12 @@ class AgainstTruth:
         names = tuple(Path(views.names[i]).name for i, _ in found)
         truths = tuple(views.read(i, path, self.downscale) for i, path in found)
         lenses = views.cameras.at([i for i, _ in found]).scaled(1 / self.downscale)
-        similarity = self.alignment.run_from_reference
+        reference = self.reference.resized_each(self.cameras.own_sizes)
+        similarity = fit_to_scene(self.alignment.run_from_reference, self.cameras, reference, depths)
         start = similarity.cameras(lenses).to(dtype=torch.float32)
-        pictures, depths = self.studio.render(start)
+        pictures, view_depths = self.studio.render(start)
         self.write("novel_view/unaligned", names, pictures)
-        aligned = self.studio.refined(start, truths, depths, steps, on_progress)
+        aligned = self.studio.refined(start, truths, view_depths, steps, on_progress)
         better, _ = self.studio.render(aligned)
         self.write("novel_view/aligned", names, better)
         gains = tuple(map(fit_gains, better, truths))
@@ -179,9 +181,9 @@ class AgainstTruth:
     def scores(self, empty: Scores, steps: int, inputs_steps: int, on_progress: Progress) -> Scores:
         """All parts, put into `empty`."""
         on_progress("novel views", 0.0)
-        novel = self.novel_view(steps, lambda share: on_progress("novel views", 0.5 * share))
-        on_progress("deblurred photos", 0.5)
         pictures, depths = self.studio.render(self.cameras.to(dtype=torch.float32))
+        novel = self.novel_view(depths, steps, lambda share: on_progress("novel views", 0.5 * share))
+        on_progress("deblurred photos", 0.5)
         self.write("deblurred_inputs", self.names, pictures)
         inputs = self.deblurred_inputs(
             pictures, depths, inputs_steps, lambda share: on_progress("deblurred photos", 0.5 + 0.3 * share)

@@ -1,19 +1,24 @@
 """Where the reference's world lies in the run's: a similarity fitted to the cameras that both know."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import jacfwd
 
 from ..errors import PoseError
-from ..geometry import Cameras
+from ..geometry import Cameras, exp
 
 MIN_CAMERAS = 3
 MAX_PAIRS = 2000  # two-camera hypotheses tried; all of them up to 63 cameras
 IRLS_STEPS = 30
 OUTLIER_SIGMAS = 4.0
 RELATIVE_FLOOR = 1e-9  # smallest spread believed, relative to the cameras' extent (or in rad)
+GRID = (8, 6)  # points across and down a picture at which the scene is looked at
+SCENE_STEPS = 15
+FLOOR_PX = 1e-3  # smallest spread believed of where points are seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,3 +174,72 @@ def fit_similarity(run: Cameras, reference: Cameras) -> Alignment:
     turn = 1.4826 * angles.median().item() + RELATIVE_FLOOR
     strain = ((distances / spread) ** 2 + (angles / turn) ** 2) / OUTLIER_SIGMAS**2
     return Alignment(similarity, distances, angles.rad2deg(), tuple((strain > 1).tolist()))
+
+
+def _seen_points(cameras: Cameras, depths: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Points of the scene as each camera sees it on a grid: index of the camera, place in the picture, in the world."""
+    index, pixels, points = [], [], []
+    for i, depth in enumerate(depths):
+        height, width = depth.shape
+        x = (torch.arange(GRID[0], dtype=torch.float64) + 0.5) / GRID[0] * width
+        y = (torch.arange(GRID[1], dtype=torch.float64) + 0.5) / GRID[1] * height
+        places = torch.cartesian_prod(x, y)
+        columns, rows = places.long().unbind(1)
+        z = depth.double()[rows, columns]
+        places, z = places[z > 0], z[z > 0]
+        rays = torch.cat([places, torch.ones_like(places[:, :1])], dim=1) @ cameras.Ks[i].inverse().mT
+        rotation, translation = cameras.viewmats[i, :3, :3], cameras.viewmats[i, :3, 3]
+        points.append((rays * z[:, None] - translation) @ rotation)
+        pixels.append(places)
+        index.append(torch.full((len(places),), i))
+    return torch.cat(index), torch.cat(pixels), torch.cat(points)
+
+
+def fit_to_scene(start: Similarity, run: Cameras, reference: Cameras, depths: Sequence[Tensor]) -> Similarity:
+    """The similarity under which the reference's cameras see the run's scene where the run's own cameras see it.
+
+    Turned and shifted a little, or with another focal length and other distances, cameras see nearly the same; a
+    similarity of the cameras alone takes such differences at face value, and misses what all cameras look at.
+    Gauss-Newton from `start`, deaf to a minority of wrong poses (Geman-McClure).
+
+    Args:
+        run, reference: the same cameras in both worlds, with pictures of the same sizes.
+        depths: of the run's scene in each of the run's pictures; 0 where there is nothing.
+    """
+    a, b = reference.to("cpu", torch.float64), run.to("cpu", torch.float64)
+    index, pixels, points = _seen_points(b, depths)
+    if not len(index):
+        return start
+    viewmats, Ks = a.viewmats[index], a.Ks[index]
+    unit = (points - b.centers[index]).norm(dim=-1).median()
+    pivot = points.mean(dim=0)
+
+    def moved(change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale, rotation and translation of `start`, its world shifted (in `unit`s), turned and grown (log)."""
+        motion, growth = exp(change[:6]), change[6].exp()
+        turn = motion[:3, :3]
+        translation = growth * turn @ (start.translation - pivot) + pivot + unit * motion[:3, 3]
+        return start.scale * growth, turn @ start.rotation, translation
+
+    def misses(change: Tensor) -> Tensor:
+        """By how many px each reference camera sees each point elsewhere than the run's does."""
+        scale, rotation, translation = moved(change)
+        there = (points - translation) @ rotation / scale
+        seen = torch.einsum("nij,nj->ni", viewmats[:, :3, :3], there) + viewmats[:, :3, 3]
+        projected = torch.einsum("nij,nj->ni", Ks, seen)
+        return projected[:, :2] / projected[:, 2:].clamp(min=1e-6 * unit / start.scale) - pixels
+
+    change = points.new_zeros(7)
+    for _ in range(SCENE_STEPS):
+        errors = misses(change)
+        squares = errors.square().sum(dim=1)
+        spread = 1.4826 * squares.median().sqrt() + FLOOR_PX
+        weights = (1 + squares / (OUTLIER_SIGMAS * spread) ** 2) ** -2
+        slopes = jacfwd(misses)(change)
+        normal = torch.einsum("n,nip,niq->pq", weights, slopes, slopes)
+        downhill = torch.einsum("n,nip,ni->p", weights, slopes, errors)
+        change = change - torch.linalg.lstsq(normal, downhill[:, None]).solution[:, 0]
+    if not change.isfinite().all():
+        return start
+    scale, rotation, translation = moved(change)
+    return Similarity(scale.item(), rotation, translation)

@@ -1,10 +1,12 @@
 """A similarity between two worlds is found from their cameras, and carries cameras so that they see the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from splatdeblur.errors import PoseError
-from splatdeblur.evaluate.alignment import Similarity, fit_similarity
+from splatdeblur.evaluate.alignment import Similarity, fit_similarity, fit_to_scene
 from splatdeblur.geometry import Cameras, exp, look_at, matrix_from_quat
 
 
@@ -112,3 +114,57 @@ def test_too_few_cameras_or_cameras_in_one_place_are_clear_errors():
         fit_similarity(random_cameras(4), one_place)
     with pytest.raises(PoseError, match="one place"):
         fit_similarity(one_place, random_cameras(4))
+
+
+def ground_depths(cameras: Cameras) -> list[torch.Tensor]:
+    """What each camera sees of the plane z = 0: z-depth per pixel, 0 above the horizon."""
+    y, x = torch.meshgrid(
+        torch.arange(cameras.height).double() + 0.5, torch.arange(cameras.width).double() + 0.5, indexing="ij"
+    )
+    depths = []
+    for viewmat, K, center in zip(cameras.viewmats, cameras.Ks, cameras.centers, strict=True):
+        rays = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ K.inverse().mT @ viewmat[:3, :3]
+        depths.append((-center[2] / rays[..., 2]).clamp(min=0).nan_to_num(0, 0, 0))
+    return depths
+
+
+def seen(cameras: Cameras, points: torch.Tensor) -> torch.Tensor:
+    there = torch.einsum("cij,nj->cni", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
+    projected = torch.einsum("cij,cnj->cni", cameras.Ks, there)
+    return projected[..., :2] / projected[..., 2:]
+
+
+def with_focal(cameras: Cameras, factor: float) -> Cameras:
+    Ks = cameras.Ks.clone()
+    Ks[:, :2, :2] *= factor
+    return replace(cameras, Ks=Ks)
+
+
+@pytest.mark.parametrize("wrong", [[], [2, 5, 7]])
+def test_cameras_that_see_a_scene_alike_are_brought_together_exactly(wrong):
+    truth, run = random_similarity(7), random_cameras(12)
+    depths, reference = ground_depths(run), truth.cameras(run)
+    run = shaken(run, wrong, 0.3)
+    start = Similarity(truth.scale * 1.02, truth.rotation, truth.translation + 0.02)
+    assert_same(fit_to_scene(start.inverse(), run, reference, depths).inverse(), truth, 1e-6)
+
+
+def test_a_focal_length_that_is_off_hardly_moves_what_is_seen():
+    """Cameras with a longer lens stand as much farther away; the truth's then have to look at the same place."""
+    reference = random_cameras(12, seed=3)
+    target = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
+    run = with_focal(cameras_at(target + 1.03 * (reference.centers - target)), 1.03)
+    by_cameras = fit_similarity(run, reference).run_from_reference
+    by_scene = fit_to_scene(by_cameras, run, reference, ground_depths(run))
+
+    def missed_px(similarity: Similarity) -> float:
+        points = torch.tensor([[0.4, -0.3, 0.0], [-0.3, 0.2, 0.0], [0.1, 0.6, 0.0]], dtype=torch.float64)
+        return (seen(run, points) - seen(reference, similarity.inverse().points(points))).norm(dim=-1).mean().item()
+
+    assert missed_px(by_scene) < 0.25 * missed_px(by_cameras)
+
+
+def test_a_scene_that_nobody_sees_leaves_the_cameras_fit():
+    truth, reference = random_similarity(8), random_cameras(5)
+    run = truth.cameras(reference)
+    assert fit_to_scene(truth, run, reference, [torch.zeros(30, 40)] * 5) is truth
