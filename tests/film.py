@@ -60,9 +60,9 @@ def make_film(
     arc_deg: float = 50.0,
     shake_hz: tuple[float, float] = (0.4, 4.0),
     seed: int = 0,
-    subframes: int = 10,
+    subframes: int = 20,
     tests: int = 4,
-    samples: int = 2,
+    samples: int = 1,
     fov_deg: float = 60.0,
     points: int = 1500,
 ) -> Film:
@@ -100,7 +100,7 @@ def make_film(
     poses = way(middles, high)
     aside = _rigid(rng.normal(size=(tests, 3)) * 0.05, rng.normal(size=(tests, 3)) * 0.03)
     held_out = way((np.arange(tests) + 0.5) / tests * frames * every / fps, 0.0) @ aside
-    still = samples * 6
+    still = 12 * samples
     light = [render(scene, path, K, size, samples=samples, rng=rng) for path in paths]
     sharp = [render(scene, pose[None], K, size, samples=still, rng=rng) for pose in poses]
     test = [render(scene, pose[None], K, size, samples=still, rng=rng) for pose in held_out]
