@@ -1,10 +1,14 @@
-"""One path through a video, from capture to exports: refused without times, trained, resumed, read back, shown."""
+"""One path through a video, from capture to exports: refused without times, trained, resumed, read back, shown; and
+the films of `film`, against which it is measured."""
 
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import synthetic
 import torch
+from film import make_film
 
 from splatdeblur import pipeline, starting
 from splatdeblur.capture import Capture
@@ -12,7 +16,8 @@ from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.config import checked, load_preset, with_settings
 from splatdeblur.errors import ConfigError
 from splatdeblur.export import export
-from splatdeblur.geometry import inverse
+from splatdeblur.exposure.splines import PosePath
+from splatdeblur.geometry import inverse, log
 from splatdeblur.result import load_result
 from splatdeblur.showing import stage
 
@@ -97,3 +102,16 @@ def test_without_a_frame_the_path_is_found_anew_and_the_old_scene_kept(run_copy,
 def test_a_share_of_more_than_all_is_refused():
     with pytest.raises(ConfigError, match=r"train\.motion\.share is 2"):
         checked(with_settings(load_preset("auto"), ("train.motion={type: Trajectory, share: 2}",)))
+
+
+def test_the_poses_of_a_films_frames_tell_how_each_was_blurred():
+    scene = synthetic.make_scene(0, texels=64, bodies=3)
+    film = make_film(scene, frames=12, size=(32, 20), subframes=6, tests=1, blur_px=3.0, points=60)
+    assert np.median(film.shots.extent_px) == pytest.approx(3.0, rel=0.2)
+    viewmats, stamps = torch.from_numpy(film.shots.viewmats), torch.from_numpy(film.times_s)
+    path, errors = PosePath(viewmats, stamps), []
+    for frame, truth in enumerate(torch.from_numpy(film.shots.path_viewmats)):
+        times = stamps[frame] + (torch.from_numpy(film.shots.times) - 0.5) * film.share * film.interval_s
+        moved, true = (log(poses @ inverse(viewmats[frame])) for poses in (path(times), truth))
+        errors.append(((moved - true).norm(dim=-1).max() / true.norm(dim=-1).max()).item())
+    assert max(errors[1:-1]) < 0.1 and max(errors) < 0.6  # at the ends a neighbour is missing

@@ -34,23 +34,24 @@ def cubic_b_spline(
 def spline_speeds(
     gaps: Float[Tensor, "gap"], rates: Float[Tensor, "gap axis"]
 ) -> tuple[Float[Tensor, "knot axis"], Float[Tensor, "knot axis"]]:
-    """First and second derivatives at the knots of the natural cubic spline whose mean slopes between knots are
-    `rates`.
+    """First and second derivatives at the knots of the cubic spline whose mean slopes between knots are `rates`; in
+    its first and its last piece it is a parabola.
 
     Source: de Boor 1978, "A practical guide to splines", chapter IV.
     """
     count = len(gaps) + 1
-    if count == 1:
-        return rates.new_zeros(1, rates.shape[1]), rates.new_zeros(1, rates.shape[1])
+    if count < 3:
+        speeds = rates.mean(0, keepdim=True).nan_to_num().expand(count, -1)
+        return speeds, torch.zeros_like(speeds)
     before, after = gaps[:-1], gaps[1:]
     inner = torch.arange(1, count - 1, device=gaps.device)
-    system = gaps.new_zeros(count, count)
-    system[0, :2], system[-1, -2:] = gaps.new_tensor([2.0, 1.0]), gaps.new_tensor([1.0, 2.0])
+    system = torch.eye(count, dtype=gaps.dtype, device=gaps.device)
+    system[0, 1] = system[-1, -2] = 1
     system[inner, inner - 1], system[inner, inner], system[inner, inner + 1] = after, 2 * (before + after), before
     mixed = 3 * (after[:, None] * rates[:-1] + before[:, None] * rates[1:])
-    speeds = torch.linalg.solve(system, torch.cat([3 * rates[:1], mixed, 3 * rates[-1:]]))
+    speeds = torch.linalg.solve(system, torch.cat([2 * rates[:1], mixed, 2 * rates[-1:]]))
     bends = (6 * rates - 4 * speeds[:-1] - 2 * speeds[1:]) / gaps[:, None]
-    return speeds, torch.cat([bends, torch.zeros_like(bends[:1])])
+    return speeds, torch.cat([bends, bends[-1:]])
 
 
 class PosePath(nn.Module):
@@ -58,7 +59,7 @@ class PosePath(nn.Module):
 
     Speed and acceleration at each pose are those of a cubic spline, which makes a parabola in the tangent space
     there; between two poses their parabolas are blended by a step whose first two derivatives vanish at both. Before
-    the first and after the last pose the path goes on at constant twist.
+    the first and after the last pose theirs go on.
 
     Source of blended parabolas: Overhauser 1968; with speeds of a spline and the smoother step, our own.
     """
