@@ -123,7 +123,9 @@ class VideoMotion(nn.Module):
     """The path of a video's camera, in stretches between cuts.
 
     Parameters:
-        control_points: [6] each, those of one stretch after those of the other, in radians and scene depths.
+        control_points: [6] each, those of one stretch after those of the other, in radians and scene depths. A photo
+            moves the four or five around it, and each is moved by as many photos: one tensor each, so that an
+            optimizer leaves those of other photos at rest.
         share_logits: one scalar if the share is learned; its sigmoid lies between the smallest and the largest share.
     """
 
