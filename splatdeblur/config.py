@@ -68,7 +68,8 @@ class PoseConfig:
     Attributes:
         time_limit: seconds after which nothing beyond the first attempt is tried; 0 for no limit.
         render_limit: seconds for finding photos by rendering that structure from motion lost, or placed doubtfully;
-            0 leaves them lost. What was found by then is trained on for a moment longer.
+            0 leaves them lost. What was found by then is trained on for a moment longer. Given more than last time,
+            `pose` looks again.
     """
 
     time_limit: float = 300.0

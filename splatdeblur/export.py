@@ -21,7 +21,7 @@ from .poses.exports import (
 from .poses.reconstruction import Reconstruction, load_reconstruction
 from .render.bake import baked
 from .render.enlarge import TrainingWidth
-from .renders import RenderSettings, Subject, identity, load_subject
+from .renders import RenderSettings, Subject, identity, load_subject, require_drawable
 from .result import load_result
 from .run import Run
 from .scene import SCENE_FORMATS, Gaussians, save_scene
@@ -56,6 +56,8 @@ def export(
         raise ConfigError(f'no export format "{format}"; there are {", ".join(FORMATS)}')
     if not out.name:
         raise FormatError("--out needs a name")
+    run.require_apart(out)
+    settings = RenderSettings(downscale=downscale)
     if not 1 <= enlargement < math.inf:
         raise ConfigError(f"--enlargement is {enlargement:g}; it must be 1 or more")
     if format in SCENE_FORMATS:
@@ -72,7 +74,7 @@ def export(
     if out.exists() and not out.is_dir():
         raise FormatError(f"{out} is a file; --format {format} writes a folder")
     subject = load_subject(run.folder, device, downscale)
-    settings = RenderSettings(downscale=downscale)
+    require_drawable(subject.cameras)
     write_cameras, beside = CAMERA_FORMATS[format]
     write_frames(
         subject.names, lambda index: subject.sharp(subject.cameras.at(index)), out, FrameFiles(folder="images"),

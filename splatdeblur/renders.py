@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .capture.names import unique_stems
 from .capture.pixels import reduced_size
 from .capture.video import VIDEO_SUFFIXES
-from .errors import ConfigError
+from .errors import ConfigError, FormatError, PoseError
 from .exposure import Exposure
 from .geometry import Cameras
 from .optimize.initial import focus_point
@@ -21,7 +22,7 @@ from .poses.imports import load_cameras
 from .poses.reconstruction import load_reconstruction
 from .render import Burst, Rasterizer, Render, RenderOptions, best_available
 from .render.enlarge import TrainingWidth
-from .result import Result, load_result
+from .result import load_result
 from .run import Run
 from .scene import Gaussians, is_scene_file, load_scene
 from .view import camera_path
@@ -30,6 +31,7 @@ from .view.frames import FrameFiles, Picture, PictureFormat, write_frames
 from .view.paths import around_scene
 
 MAX_SUBFRAMES = 64
+MAX_PIXELS = 100_000_000  # of one picture: some 3 GB while it is drawn
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class RenderSettings:
         shutter: 0 for sharp renders; else the inputs as photos, blurred by so many times their exposure.
         downscale: size of the photos, or of the views of a scene file, divided by this; 0 for the size of the training.
         fps, quality: of a video, see `write_video`.
+
+    Raises:
+        ConfigError: a number makes no sense, or `shutter` does not go with the rest.
     """
 
     cameras: Path | None = None
@@ -57,16 +62,28 @@ class RenderSettings:
     fps: float = 30.0
     quality: float = 75.0
 
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--shutter", self.shutter, 0, 100), ("--downscale", self.downscale, 0, 1000),
+            ("--frames", self.frames, 0, 100_000),
+        ):  # fmt: skip
+            if not low <= value <= high:
+                raise ConfigError(f"{name} is {value:g}; it must be {low} to {high}")
+        if self.shutter and (self.cameras is not None or self.path not in (None, "inputs")):
+            raise ConfigError("--shutter needs to know how the camera moved: it goes with --path inputs alone")
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is drawn; of a scene without photos the last four are empty.
+    """What is drawn; of a scene without photos the last seven are empty.
 
     Attributes:
         names: of the photos, as the files of their renders are called, without suffix.
         cameras: of the photos, sharp, at the size asked for.
+        focals_px: of the same photos at the size of the training.
         exposure: how the photos came to be, on the rasterizer's device.
         width: of the Gaussians as training drew them.
+        other_names, other_cameras: of photos that have a pose and take no part in the training.
     """
 
     scene: Gaussians
@@ -74,8 +91,23 @@ class Subject:
     options: RenderOptions
     names: tuple[str, ...] = ()
     cameras: Cameras | None = None
+    focals_px: torch.Tensor | None = None
     exposure: Exposure | None = None
     width: TrainingWidth | None = None
+    other_names: tuple[str, ...] = ()
+    other_cameras: Cameras | None = None
+
+    def inputs(self) -> tuple[tuple[str, ...], Cameras]:
+        """Names and cameras of all photos that have a pose, by name."""
+        if not self.other_names:
+            return self.names, self.cameras
+        names, parts = self.names + self.other_names, (self.cameras, self.other_cameras)
+        cameras = Cameras.of_sizes(
+            torch.cat([part.viewmats for part in parts]), torch.cat([part.Ks for part in parts]),
+            [size for part in parts for size in part.own_sizes],
+        )  # fmt: skip
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return tuple(names[i] for i in order), cameras.at(order)
 
     def seen_through(self, camera: Cameras) -> Gaussians:
         """The scene for a picture of any size."""
@@ -92,13 +124,15 @@ class Subject:
     def blurred(self, camera: Cameras, frame: int, shutter: float) -> Picture:
         """Photo `frame` as it would be with its shutter open `shutter` times as long, in its own brightness."""
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
-        length_px = exposure.path_px(camera.Ks[0, 0, 0].item())[frame].item() * shutter
+        focal_px = camera.Ks[0, 0, 0].item()
+        enlarged = focal_px / self.focals_px[frame].item()
+        length_px = exposure.length_px(frame, focal_px).item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(scene, lens.with_viewmats(viewmats), options=self.options, burst=burst)
 
-        photo = exposure(render, frame, count, camera=lens, open_for=shutter)
+        photo = exposure(render, frame, count, camera=lens, open_for=shutter, enlarged=enlarged)
         return Picture(photo.srgb, photo.render.depth[0])
 
 
@@ -115,16 +149,20 @@ def render(
         FormatError: the source cannot be read, or the output would replace something else.
     """
     _check(out, settings)
+    Run(source).require_apart(out)
     subject = load_subject(source, device, settings.downscale)
     if settings.shutter and subject.exposure is None:
         raise ConfigError(f"{source} is a scene file, and does not say how photos were blurred; --shutter needs a run")
     names, views = views_of(subject, settings)
+    require_drawable(views)
     is_video = out.suffix.lower() in VIDEO_SUFFIXES
     if is_video and views.sizes is not None:
         raise ConfigError(
             f"the views have {len(set(views.sizes))} sizes and a video has one: give --path through or orbit, "
             f"or a folder as --out instead of {out}"
         )
+    if is_video and min(views.width, views.height) < 2:
+        raise ConfigError(f"the pictures have {views.width}x{views.height} px; a video needs at least 2x2")
     folder = out.with_name(f".{out.name}.frames") if is_video else out
     files = FrameFiles(
         settings.format, farthest(subject.scene, views) if settings.has_depth else 0.0,
@@ -155,19 +193,26 @@ def load_subject(source: Path, device: str, downscale: float) -> Subject:
         rasterizer = best_available(device)
         return Subject(load_scene(source).to(rasterizer.device).detached(), rasterizer, RenderOptions())
     result = load_result(Run(source), device)
-    cameras = result.photos().cameras
-    width = TrainingWidth.of(result.scene, cameras, result.options)
+    cameras, (other_names, other_cameras) = result.photos().cameras, result.unused()
+    width, focals_px = TrainingWidth.of(result.scene, cameras, result.options), cameras.Ks[:, 0, 0]
     if downscale:
-        cameras = _reduced(cameras, load_reconstruction(result.run).cameras.own_sizes, downscale)
-    exposure = result.exposure.to(result.rasterizer.device)
-    return Subject(result.scene, result.rasterizer, result.options, render_names(result), cameras, exposure, width)
+        known = load_reconstruction(result.run)
+        sizes = dict(zip(known.names, known.cameras.own_sizes, strict=True))
+        cameras = _reduced(cameras, [sizes[name] for name in result.names], downscale)
+        if other_names:
+            other_cameras = _reduced(other_cameras, [sizes[name] for name in other_names], downscale)
+    names = render_names(result.names + other_names)
+    return Subject(
+        result.scene, result.rasterizer, result.options, names[: len(cameras)], cameras, focals_px,
+        result.exposure.to(result.rasterizer.device), width, names[len(cameras) :], other_cameras,
+    )  # fmt: skip
 
 
-def render_names(result: Result) -> tuple[str, ...]:
+def render_names(photos: tuple[str, ...]) -> tuple[str, ...]:
     """The photos' names without suffix, unless that makes two alike."""
-    stems = [Path(name).stem for name in result.names]
+    stems = [Path(name).stem for name in photos]
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
-    return tuple(name if stem in twice else stem for name, stem in zip(result.names, stems, strict=True))
+    return tuple(name if stem in twice else stem for name, stem in zip(photos, stems, strict=True))
 
 
 def views_of(subject: Subject, settings: RenderSettings) -> tuple[tuple[str, ...], Cameras]:
@@ -179,9 +224,8 @@ def views_of(subject: Subject, settings: RenderSettings) -> tuple[tuple[str, ...
     names, base = subject.names, subject.cameras
     if settings.cameras is not None:
         files, base = load_cameras(settings.cameras)
-        names, base = tuple(Path(name).stem for name in files), base.to(dtype=torch.float32)
-        if len(set(names)) < len(names):
-            names = tuple(name.replace("/", "_") for name in files)
+        names = tuple(unique_stems((Path(name.replace("\\", "/")) for name in files), Path()))
+        base = base.to(dtype=torch.float32)
         if settings.downscale:
             base = _reduced(base, base.own_sizes, settings.downscale)
     if base is None:
@@ -192,9 +236,27 @@ def views_of(subject: Subject, settings: RenderSettings) -> tuple[tuple[str, ...
             base = _reduced(base, base.own_sizes, settings.downscale)
         return _numbered(len(base)), base
     if settings.path in (None, "inputs"):
-        return names, base
+        # A photo that was not trained on has no exposure to be blurred with.
+        return (names, base) if settings.shutter or base is not subject.cameras else subject.inputs()
     views = camera_path(base, settings.path, focus_point(base), settings.frames)
     return _numbered(len(views)), views
+
+
+def require_drawable(views: Cameras) -> None:
+    """Passes cameras whose pictures a computer can hold.
+
+    Raises:
+        ConfigError: a picture is too large.
+        PoseError: a pose or a lens is beyond single precision.
+    """
+    width, height = max(views.own_sizes, key=lambda size: size[0] * size[1])
+    if width * height > MAX_PIXELS:
+        raise ConfigError(
+            f"a picture would have {width}x{height} px; need {MAX_PIXELS / 1e6:.0f} million at most: give a larger "
+            "--downscale"
+        )
+    if not (views.viewmats.isfinite().all() and views.Ks.isfinite().all()):
+        raise PoseError("a camera stands farther away, or has a longer lens, than numbers reach; correct the cameras")
 
 
 def _reduced(cameras: Cameras, full: Sequence[tuple[int, int]], downscale: float) -> Cameras:
@@ -240,11 +302,5 @@ def _check(out: Path, settings: RenderSettings) -> None:
         require_video(out, settings.fps, settings.quality)
         if settings.format != "png" or settings.has_depth:
             raise ConfigError(f"{out} is a video; --format and --depth need a folder as --out")
-    if settings.shutter and (settings.cameras is not None or settings.path not in (None, "inputs")):
-        raise ConfigError("--shutter needs to know how the camera moved: it goes with --path inputs alone")
-    for name, value, low, high in (
-        ("--shutter", settings.shutter, 0, 100), ("--downscale", settings.downscale, 0, 1000),
-        ("--frames", settings.frames, 0, 100_000),
-    ):  # fmt: skip
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is {value:g}; it must be {low} to {high}")
+    elif out.exists() and not out.is_dir():
+        raise FormatError(f"{out} is a file; give a folder for pictures, or NAME.mp4 for a video")

@@ -2,7 +2,8 @@
 
 A small scene is trained quickly on the photos whose poses are firm. Each other photo is looked for in it
 (`optimize.relocalize`), and a pose counts only if the render, blurred again, explains the photo about as well as the
-photos around it are explained. Photos that were found join the small training; then the next round looks for the rest.
+photos around it are explained, where these have shown the place at all. Photos that were found join the small training,
+and what only they show joins its scene; then the next round looks for the rest.
 """
 
 import logging
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from statistics import median
 
 import torch
@@ -23,13 +25,16 @@ from .config import Config
 from .errors import TrainingError
 from .exposure import Lens, Shutter, pose_at
 from .geometry import Cameras, interpolate, inverse
-from .optimize import TrainConfig, Trainer
-from .optimize.relocalize import Guess, Lost, Relocalizer, yardstick
+from .optimize import PhotoSet, TrainConfig, Trainer
+from .optimize.coverage import extended, known_pixels
+from .optimize.relocalize import Guess, Lost, Relocalizer, unexplained
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
 from .poses.reconstruction import load_reconstruction, mask_path, photo_path, save_again
+from .render import RenderOptions
 from .run import Run
+from .scene import Gaussians
 from .starting import MIN_SIDE_PX, downscale_of, load_photos, make_trainer
 
 logger = logging.getLogger(__name__)
@@ -46,11 +51,17 @@ MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a p
 # Whatever is left of others, of what a shift by 2 % of the width would leave: a scene that explains nothing must find
 # nothing. Photos at their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
 MAX_UNEXPLAINED = 1.0
-MAX_OF_TRAINED = 2.5  # the same where there are too few photos for probes, in terms of trained ones
+# The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
+# any other, at least so much of what a shift would leave.
+MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
 MOST_AT_ONCE = 6  # photos looked for between two trainings
+MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
 MIN_SEEN = 0.1  # of a photo must count for it to be looked for: a masked one is explained by anything
-TRIES = 2  # how often a photo is looked for
-REJOIN_AT = 0.5  # progress to which the small training goes back for photos that join it
+MIN_KNOWN = 0.25  # of a photo must show what trained photos have shown, for it to be found
+SETTLE_STEPS = 20  # by which a pose is refined on those parts
+TRIES = 2  # how often a photo is looked for that was found, or firm, and then doubted
+REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
+NO_RENDER = "; and no render explains it"
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -58,11 +69,17 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     """Poses of the photos without a firm one, as far as a scene of the others tells them; saved under `poses/`.
 
     What came of each photo stands in its evidence, or in why it is missing. A run that has been through this keeps
-    what it has, and so does one with nothing to look for.
+    what it has, unless there is more time now than there was; and so does one with nothing to look for.
     """
     reconstruction = load_reconstruction(run)
-    lost, firm = _lost(run, reconstruction), _firm(run, reconstruction)
-    if reconstruction.is_rendered or not config.pose.render_limit or not lost:
+    lost, firm, limit = _lost(run, reconstruction), _firm(run, reconstruction), config.pose.render_limit
+    if not limit or not lost:
+        return reconstruction
+    if reconstruction.searched_s >= limit:
+        logger.info(
+            "%d photos without a firm pose were looked for by rendering already, for up to %g s; a higher "
+            "pose.render_limit looks again", len(lost), reconstruction.searched_s,
+        )  # fmt: skip
         return reconstruction
     if len(firm) < MIN_FIRM:
         logger.warning(
@@ -121,13 +138,15 @@ class _Search:
         self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
     ) -> None:
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
-        self.deadline = time.monotonic() + config.pose.render_limit
+        self.limit_s = config.pose.render_limit
+        self.deadline = time.monotonic() + self.limit_s
         self.config = _small(config, run, len(reconstruction.names))
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
         self.trainer = make_trainer(run, self.config, without=self.probes)
         self.order = {name: index for index, name in enumerate(_shots(run))}
         self.lost: list[str] = []
         self.tries: Counter[str] = Counter()
+        self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
         self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
         self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
         self.allowance: float | None = None  # what may be left unexplained of a photo that the scene has not seen
@@ -150,16 +169,16 @@ class _Search:
     def _look_at_probes(self) -> dict[str, Guess]:
         """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
         guesses: dict[str, Guess] = {}
-        unexplained = []
+        left = []
         for name in self.probes:
             lost = self._photo(name)
             start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
-            guesses[name] = self._relocalizer.settle(lost, [start])
-            unexplained.append(self._unexplained(lost, guesses[name]))
-        if unexplained:
-            self.allowance = MAX_OF_PROBES * median(unexplained)
+            guesses[name], part = self._settled(lost, self._relocalizer.settle(lost, [start]))
+            left.append(part)
+        if left:
+            self.allowance = MAX_OF_PROBES * median(left)
             logger.info(
-                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(unexplained)
+                "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
             )
         return guesses
 
@@ -168,9 +187,20 @@ class _Search:
         trainer = self.trainer
         return Relocalizer(trainer.scene, trainer.rasterizer, trainer.config, trainer.generator)
 
-    def _unexplained(self, lost: Lost, guess: Guess) -> float:
-        """What a guess leaves unexplained, in terms of what a small shift would leave."""
-        return guess.loss / yardstick(lost.picture, lost.keep, self.config.train.loss.dssim)
+    def _settled(self, lost: Lost, guess: Guess) -> tuple[Guess, float]:
+        """A guess refined on what the trained photos have shown of the place, and what it leaves unexplained of that,
+        in terms of what a small shift would leave; no end of it where they have shown next to nothing."""
+        trainer, camera = self.trainer, lost.camera.with_viewmats(guess.viewmat[None])
+        options = RenderOptions(trainer.config.is_antialiased)
+        known = known_pixels(trainer.scene, trainer.rasterizer, options, camera, self._trained_cameras())
+        keep = known if lost.keep is None else known & lost.keep
+        if keep.float().mean() < MIN_KNOWN:
+            return guess, inf
+        guess = self._relocalizer.refine(replace(lost, keep=keep), guess, SETTLE_STEPS)
+        return guess, unexplained(guess.loss, lost.picture, keep, self.config.train.loss.dssim)
+
+    def _trained_cameras(self) -> Cameras:
+        return self.trainer.photos.cameras[-1].with_viewmats(self.poses)
 
     def _doubted(self) -> list[str]:
         """Trained photos that the scene explains badly, to be looked for in a scene without them."""
@@ -181,10 +211,11 @@ class _Search:
         return time.monotonic() > self.deadline
 
     def _candidates(self) -> list[str]:
-        """The lost photos to look for now: first those next in order to what the scene shows."""
+        """The lost photos to look for now, those next in order to trained ones first: all that were not looked for
+        among so many trained ones yet."""
         trained = [self.order[name] for name in self.names]
-        left = [name for name in self.lost if self.tries[name] < TRIES]
-        left.sort(key=lambda name: (self.tries[name], min(abs(self.order[name] - place) for place in trained)))
+        left = [name for name in self.lost if self.looked_among.get(name, 0) < len(trained)]
+        left.sort(key=lambda name: min(abs(self.order[name] - place) for place in trained))
         return left[:MOST_AT_ONCE]
 
     def _train(self) -> None:
@@ -193,7 +224,7 @@ class _Search:
         trainer = self.trainer
         self.poses = _poses(trainer)
         self.unexplained = [
-            trainer.residual(frame) / yardstick(trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
+            unexplained(trainer.residual(frame), trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
             for frame, keep in enumerate(trainer.photos.keeps[-1])
         ]
         for frame, name in enumerate(self.names):
@@ -208,23 +239,26 @@ class _Search:
     def _round(self, names: list[str]) -> dict[str, Guess]:
         """Those of some lost photos that are found."""
         new: dict[str, Guess] = {}
+        failures = 0
         for index, name in enumerate(names):
-            if self._is_late():
+            if self._is_late() or (new and failures >= MOST_FAILURES):
                 break
             self.on_progress(index / len(names), f"poses by rendering: looking for photo {index + 1} of {len(names)}")
             self.tries[name] += 1
+            self.looked_among[name] = len(self.names)
             lost = self._photo(name)
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
-            guess = self._relocalizer.find(lost, self._starts(name))
-            unexplained = self._unexplained(lost, guess)
-            allowance = self.allowance or MAX_OF_TRAINED * self._usual(guess.viewmat)
-            ratio = unexplained / min(allowance, MAX_UNEXPLAINED)
+            guess, left = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
+            allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
+            ratio = left / min(allowance, MAX_UNEXPLAINED)
             logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
-                        name, ratio, unexplained)  # fmt: skip
+                        name, ratio, left)  # fmt: skip
             if ratio <= 1:
                 new[name] = guess
+                failures = 0
             else:
+                failures += 1
                 self.failures[name] = min(ratio, self.failures.get(name, ratio))
         return new
 
@@ -287,7 +321,7 @@ class _Search:
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
         photos = load_photos(self.run, self.config, names, self._cameras(names, viewmats))
-        trainer = Trainer(photos, old.scene, old.config, old.rasterizer)
+        trainer = Trainer(photos, self._scene_for(photos, new), old.config, old.rasterizer)
         paths, gains = trainer.exposure.motion.control_points, trainer.exposure.tone.log_gains
         with torch.no_grad():
             for frame, name in enumerate(names):
@@ -300,6 +334,18 @@ class _Search:
         trainer.step_number = round(old.config.steps * REJOIN_AT)
         trainer.seconds = old.config.time_limit * REJOIN_AT
         self.trainer = trainer
+
+    def _scene_for(self, photos: PhotoSet, new: dict[str, Guess]) -> Gaussians:
+        """The scene, with something to begin with where only new photos look."""
+        rows = [row for row, name in enumerate(photos.names) if name in new]
+        if not rows:
+            return self.trainer.scene
+        cameras = photos.cameras[-1].at(rows).to(self.trainer.rasterizer.device)
+        depths = self.trainer.exposure.motion.units[:, 0].median().expand(len(rows))
+        count = int(self.config.train.initial * GAUSSIANS * len(rows) / len(photos))
+        return extended(
+            self.trainer.scene, self._trained_cameras(), cameras, depths, count, self.trainer.generator
+        )
 
     def _cameras(self, names: tuple[str, ...], viewmats: list[Float[Tensor, "4 4"]]) -> Cameras:
         """Photos' cameras at full size, at other poses."""
@@ -322,14 +368,15 @@ class _Search:
             evidence={name: e for name, e in (before.evidence | kept | found).items() if name in names},
             lost_lenses={name: lens for name, lens in before.lost_lenses.items() if name not in names},
             guesses={name: poses for name, poses in before.guesses.items() if name not in found},
-            is_rendered=True,
+            searched_s=self.limit_s,
         )
 
     def _why(self, name: str) -> str:
         reason = self.before.missing[name]
         if name not in self.failures:
             return reason
-        return f"{reason}; and no render explains it: {self.failures[name]:.1f} times as much is left as may be"
+        reason = reason.partition(NO_RENDER)[0]  # of an earlier search
+        return f"{reason}{NO_RENDER}: {self.failures[name]:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:

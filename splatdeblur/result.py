@@ -26,7 +26,7 @@ READABLE_PX = 1.0  # photos that smear less hardly tell in which order their row
 
 
 @dataclass(frozen=True)
-class PhotoBlur:
+class BlurCauses:
     """How much each cause blurred a photo.
 
     Attributes:
@@ -71,6 +71,15 @@ class Result:
         blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)
 
+    def unused(self) -> tuple[tuple[str, ...], Cameras]:
+        """Names of the photos with a firm pose that take no part in the training, and their cameras as found, at
+        training size."""
+        reconstruction = load_reconstruction(self.run)
+        taken = {*self.names, *reconstruction.doubtful}
+        rows = [i for i, name in enumerate(reconstruction.names) if name not in taken]
+        cameras = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / self.config.downscale)
+        return tuple(reconstruction.names[i] for i in rows), cameras.at(rows)
+
     def readout(self) -> str | None:
         """A sentence on the read-out that was learned, and whether it can be believed; None for one that was given."""
         shutter, photos = self.exposure.shutter, self.photos()
@@ -83,7 +92,7 @@ class Result:
         return f"{told} (half of the photos smear by more than {moving:.1f} px)"
 
     @torch.no_grad()
-    def blur(self) -> dict[str, PhotoBlur]:
+    def blur(self) -> dict[str, BlurCauses]:
         """What blurred each photo, as learned; by name."""
         found = {}
         for i, name in enumerate(self.names):
@@ -92,10 +101,10 @@ class Result:
             if not self.exposure.lens.is_clear:
                 viewmat = self.exposure.sharp_viewmat(i)[None]
                 drawn = self.rasterizer.render(self.scene, camera.with_viewmats(viewmat), options=self.options)
-                lens = self.exposure.lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)[1]
+                _, lens = self.exposure.through_lens(linear_from_srgb(drawn.rgb[0]), drawn.depth[0], i, camera)
                 radius = 0.0 if lens.radius_px is None else lens.radius_px.mean().item()
                 moved = 0.0 if lens.moved is None else lens.moved.mean().item()
-            found[name] = PhotoBlur(self.exposure.blur_px(i, camera.Ks[0, 0, 0].item()).item(), radius, moved)
+            found[name] = BlurCauses(self.exposure.blur_px(i, camera.Ks[0, 0, 0].item()).item(), radius, moved)
         return found
 
     def show(self) -> Path | None:
@@ -141,14 +150,22 @@ def load_result(run: Run, device: str = "auto") -> Result:
     """Reads a trained run.
 
     Raises:
-        FormatError: nothing has been trained there, or the checkpoint is damaged.
+        FormatError: nothing has been trained there, or the checkpoint is damaged or of another version.
     """
     checkpoint = checkpoints.load(run.require(run.checkpoint, "train"))
-    config = config_from_plain(checkpoint.settings)
+    try:
+        config = config_from_plain(checkpoint.settings)
+    except ConfigError as error:
+        raise FormatError(
+            f"{run.checkpoint} has settings of another version of this program ({error}); update the program, or train "
+            "again"
+        ) from error
     rasterizer = best_available(device)
     try:
         scene = checkpoint.scene().to(rasterizer.device).detached()
         exposure = checkpoint.exposure(config.train)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise FormatError(f"{run.checkpoint} is damaged ({error}); delete it and train again") from error
+    if not all(value.isfinite().all() for value in scene.params.values()):
+        raise FormatError(f"{run.checkpoint} holds Gaussians with NaN or infinity; delete it and train again")
     return Result(run, config, checkpoint.names, checkpoint.cameras, scene, exposure, rasterizer, checkpoint.step)

@@ -9,6 +9,12 @@ from pathlib import Path
 
 from .errors import FormatError
 
+# In a run folder, what its stages write and read again.
+STAGES_OWN = (
+    "capture.json", "photos.json", "contact_sheet.jpg", "config.yaml", "versions.json", "events.jsonl", "blur.json",
+    "scores.json", "images", "masks", "poses", "checkpoints", "evaluation",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Run:
@@ -68,18 +74,41 @@ class Run:
         """`path` if it exists.
 
         Raises:
-            FormatError: it does not; the message names the stage that makes it.
+            FormatError: it does not, and the message names the stage that makes it; or this is no run at all.
         """
-        if not path.exists():
+        if path.exists():
+            return path
+        if self.capture.exists():
             raise FormatError(
                 f"{self.folder} has no {path.relative_to(self.folder)}; run `splatdeblur {stage}` on it first"
             )
-        return path
+        is_there, is_folder = self.folder.exists(), self.folder.is_dir()
+        what = "has no capture.json" if is_folder else "is a file" if is_there else "does not exist"
+        raise FormatError(
+            f"{self.folder} {what}; need a run folder, as `splatdeblur reconstruct` writes it (`view` and `render` "
+            "take scenes in .ply, .spz, .splat and .sog files, too)"
+        )
+
+    def require_apart(self, out: Path) -> None:
+        """Passes if nothing that is written to `out` can replace, or be taken for, what the stages keep here.
+
+        Raises:
+            FormatError: it could.
+        """
+        out, folder = out.resolve(), self.folder.resolve()
+        if out == folder or (folder in out.parents and out.relative_to(folder).parts[0] in STAGES_OWN):
+            raise FormatError(f"{out} is where the run keeps its own files; choose another --out")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path`, renamed onto it at the end; on any failure the old file stays as it was."""
+    """Yields a path beside `path`, renamed onto it at the end; on any failure the old file stays as it was.
+
+    Raises:
+        FormatError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder; need the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

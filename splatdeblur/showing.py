@@ -13,7 +13,6 @@ from .exposure import Exposure, Shutter, Static, Tone
 from .geometry import Cameras
 from .optimize import initial_scene
 from .optimize.initial import focus_point
-from .poses import Reconstruction
 from .poses.reconstruction import load_reconstruction, photo_path
 from .render import Rasterizer, RenderOptions, best_available
 from .result import load_result
@@ -48,14 +47,7 @@ def stage(source: Path, device: str = "auto") -> Stage:
     if _is_scene(source):
         return _without_photos(load_scene(source).detached(), device)
     run = Run(source)
-    if not run.folder.is_dir():
-        raise FormatError(
-            f"there is no folder {run.folder}; give the folder that `splatdeblur reconstruct` wrote, or a scene file"
-        )
-    reconstruction = load_reconstruction(run)
-    if run.checkpoint.exists():
-        return _trained(run, device, reconstruction)
-    return _untrained(run, device, reconstruction)
+    return _trained(run, device) if run.checkpoint.exists() else _untrained(run, device)
 
 
 def _without_photos(scene: Gaussians, device: str) -> Stage:
@@ -91,22 +83,21 @@ def _still(cameras: Cameras) -> Exposure:
     )  # fmt: skip
 
 
-def _trained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
+def _trained(run: Run, device: str) -> Stage:
     result = load_result(run, device)
     photos = result.photos().cameras
-    unusable = {*result.names, *reconstruction.doubtful}
-    unused = [i for i, name in enumerate(reconstruction.names) if name not in unusable]
-    lenses = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / result.config.downscale)
+    other_names, other_cameras = result.unused()
     return Stage(
         names=result.names, cameras=photos, scene=result.scene, exposure=result.exposure.to(result.rasterizer.device),
         rasterizer=result.rasterizer, options=result.options, target=focus_point(photos),
         read_photo=lambda name: read_photo(photo_path(run, name), result.config.downscale),
         step=result.step,
-        other_names=tuple(reconstruction.names[i] for i in unused), other_cameras=lenses.at(unused),
+        other_names=other_names, other_cameras=other_cameras,
     )  # fmt: skip
 
 
-def _untrained(run: Run, device: str, reconstruction: Reconstruction) -> Stage:
+def _untrained(run: Run, device: str) -> Stage:
+    reconstruction = load_reconstruction(run)
     rasterizer = best_available(device)
     downscale = downscale_of(run, Config())
     cameras = reconstruction.cameras.to(dtype=torch.float32).scaled(1 / downscale)
@@ -147,6 +138,7 @@ def write_page(source: Path, path: Path, device: str = "auto") -> None:
         Run(source).require(Run(source).checkpoint, "train")
     if path.suffix.lower() not in (".html", ".htm"):
         raise FormatError(f"--page {path}: give a name that ends in .html")
+    Run(source).require_apart(path)
     with _needing_the_extra():
         from .view import page
     page.write_page(stage(source, device), path)

@@ -125,9 +125,9 @@ def test_the_exported_file_is_the_scene(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
-        (("train", "{empty}"), "run `splatdeblur pose` on it first"),
-        (("pose", "{empty}"), "run `splatdeblur prepare` on it first"),
-        (("render", "{empty}", "--out", "{empty}/x"), "run `splatdeblur train` on it first"),
+        (("train", "{empty}"), "{empty} has no capture.json; need a run folder"),
+        (("pose", "{empty}"), "{empty} has no capture.json; need a run folder"),
+        (("render", "{empty}", "--out", "{empty}/x"), "{empty} has no capture.json; need a run folder"),
         (("reconstruct", "{empty}", "--out", "{empty}/run"), "{empty}"),
         (("reconstruct", "{empty}/nowhere", "--out", "{empty}/run"), "nowhere"),
         (("reconstruct", "{empty}", "--out", "{empty}/run", "--preset", "brags"), "no preset"),

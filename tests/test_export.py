@@ -142,3 +142,20 @@ def test_what_cannot_be_written_is_an_error(run, tmp_path):
     with pytest.raises(FormatError, match="mine is a file; --format colmap writes a folder"):
         export(run, "colmap", tmp_path / "mine", 0.0, "cpu", quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("downscale", [-2.0, float("nan"), 1e9])
+def test_a_size_without_sense_is_refused(run, tmp_path, downscale):
+    with pytest.raises(ConfigError, match=r"--downscale is .*; it must be 0 to 1000"):
+        export(run, "colmap", tmp_path / "out", downscale, "cpu", quiet)
+    with pytest.raises(ConfigError, match="million at most: give a larger --downscale"):
+        export(run, "transforms", tmp_path / "out", 0.001, "cpu", quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_runs_own_files_are_not_exported_over(run):
+    before = run.capture.read_bytes()
+    for format, out in (("trajectories", run.capture), ("ply", run.images / "scene.ply"), ("colmap", run.folder)):
+        with pytest.raises(FormatError, match="where the run keeps its own files"):
+            export(run, format, out, 0.0, "cpu", quiet)
+    assert run.capture.read_bytes() == before and not (run.folder / "sparse").exists()

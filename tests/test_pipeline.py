@@ -65,7 +65,7 @@ def test_forgetting_photos_keeps_what_was_learned_of_the_others(run_copy, small_
         assert torch.equal(moments["mean"], old.state["optimizers"]["motion"]["state"][index]["mean"])
         assert torch.equal(trainer.exposure.motion.poses[new], old.state["exposure"]["motion.poses"][index])
     assert torch.equal(trainer.scene.means, old.state["scene"]["means"])
-    assert set(trainer._queue) <= set(range(4))
+    assert set(trainer.queue) <= set(range(4))
 
 
 def test_a_training_that_is_not_half_done_goes_on_where_it_was(run_copy, small_config):

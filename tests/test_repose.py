@@ -103,8 +103,15 @@ def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(
     again = load_reconstruction(posed)
     torch.testing.assert_close(again.cameras.viewmats, found.cameras.viewmats, atol=1e-6, rtol=1e-6)
     assert again.evidence == found.evidence and again.missing == found.missing
-    # What was found is not looked for again.
+    # What was found is not looked for again, nor is the rest ...
     assert repose.find_by_rendering(posed, CONFIG, pytest.fail).names == found.names
+    # ... unless there is more time than there was.
+    longer = replace(CONFIG, pose=replace(CONFIG.pose, render_limit=CONFIG.pose.render_limit + 1))
+    looked_for: list[list[str]] = []
+    monkeypatch.setattr(repose._Search, "run_through", lambda search, lost: looked_for.append(lost))
+    monkeypatch.setattr(repose._Search, "result", lambda search: found)
+    repose.find_by_rendering(posed, longer, lambda *_: None)
+    assert looked_for == [[STRANGER]]
 
 
 def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):

@@ -3,10 +3,12 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from splatdeblur.run import atomic_write
+from splatdeblur.errors import FormatError
+from splatdeblur.run import Run, atomic_write
 
 
 def write(path, text):
@@ -49,3 +51,38 @@ def test_threads_that_write_one_file_leave_one_of_their_texts(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda text: write(path, text), texts))
     assert path.read_text() in texts and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_in_the_place_of_a_file_stays(tmp_path):
+    with pytest.raises(FormatError, match=r"scene\.ply is a folder; need the name of a file"):
+        (tmp_path / "scene.ply").mkdir()
+        write(tmp_path / "scene.ply", "new")
+    assert os.listdir(tmp_path) == ["scene.ply"]
+
+
+def test_what_a_run_lacks_names_the_stage_that_makes_it(tmp_path):
+    run = Run(tmp_path / "run")
+    with pytest.raises(FormatError, match=r"run does not exist; need a run folder, as `splatdeblur reconstruct`"):
+        run.require(run.checkpoint, "train")
+    run.folder.mkdir()
+    with pytest.raises(FormatError, match=r"run has no capture\.json; need a run folder"):
+        run.require(run.checkpoint, "train")
+    run.capture.write_text("{}")
+    with pytest.raises(FormatError, match=r"run has no checkpoints/latest\.pt; run `splatdeblur train` on it first"):
+        run.require(run.checkpoint, "train")
+    assert run.require(run.capture, "prepare") == run.capture
+    with pytest.raises(FormatError, match=r"capture\.json is a file; need a run folder"):
+        Run(run.capture).require(Run(run.capture).checkpoint, "train")
+
+
+def test_nothing_is_written_over_what_the_stages_keep(tmp_path, monkeypatch):
+    run = Run(tmp_path / "run")
+    run.images.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(run.folder)
+    monkeypatch.chdir(run.folder)
+    linked = tmp_path / "link" / "poses"
+    for out in (run.folder, run.capture, run.images, run.images / "more", run.poses / "poses.html", linked, Path(".")):
+        with pytest.raises(FormatError, match="is where the run keeps its own files; choose another --out"):
+            run.require_apart(out)
+    for out in (run.folder / "exports", run.folder / "scene.ply", tmp_path, tmp_path / "images"):
+        run.require_apart(out)

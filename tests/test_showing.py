@@ -27,9 +27,10 @@ def test_a_page_is_made_on_the_device_asked_for(trained, tmp_path):
         view(trained.folder, device="abacus", page=tmp_path / "scene.html")
 
 
-def test_a_page_needs_a_scene_and_a_name(trained, tmp_path):
+def test_a_page_needs_a_scene_and_a_name(trained, run_copy, tmp_path):
     with pytest.raises(FormatError, match="run `splatdeblur train` on it first"):
-        write_page(tmp_path, tmp_path / "scene.html")
+        run_copy.checkpoint.unlink()
+        write_page(run_copy.folder, tmp_path / "scene.html")
     with pytest.raises(FormatError, match=r"ends in \.html"):
         write_page(trained.folder, tmp_path / "scene.ply")
 

@@ -19,7 +19,7 @@ def unique_stems(photos: Iterable[Path], root: Path) -> list[str]:
     counts = Counter(p.stem.lower() for p in paths)
     stems, taken = [], set()
     for path in paths:
-        stem = path.stem if counts[path.stem.lower()] == 1 else "_".join((*path.with_suffix("").parts,))
+        stem = path.stem if counts[path.stem.lower()] == 1 else "_".join((*path.parts[:-1], path.stem))
         # COLMAP's lists end a name at a space; file systems end one at 255 bytes.
         stem = re.sub(r"[^\w.()+-]+", "_", stem).lstrip(".")[:60] or "photo"
         candidate, number = stem, 2

@@ -58,8 +58,8 @@ def prepare(
             f"({', '.join(sorted(PHOTO_SUFFIXES))}) or a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
         )
     listing = Listing((input,)) if is_video else list_photos(input)
-    mark = _fingerprint(input, listing, (limits.max_size, limits.max_frames if is_video else limits.max_photos))
-    if (same := _already_prepared(run, mark)) is not None:
+    fingerprint = _fingerprint(input, listing, (limits.max_size, limits.max_frames if is_video else limits.max_photos))
+    if (same := _already_prepared(run, fingerprint)) is not None:
         logger.info("%s was prepared from the same %d photos already", run.folder, len(same.frames))
         if same.downscale != downscale:
             same = replace(same, downscale=downscale)
@@ -71,7 +71,7 @@ def prepare(
             capture = store_video(input, draft, limits, report)
         else:
             capture = store_photos(input, listing, draft, limits, report)
-    capture = replace(capture, downscale=downscale, fingerprint=mark)
+    capture = replace(capture, downscale=downscale, fingerprint=fingerprint)
     capture.save(run.capture)
     for name, reason in capture.skipped.items():
         logger.warning("left out %s: %s", name, reason)
@@ -91,7 +91,7 @@ def _fingerprint(input: Path, listing: Listing, settings: tuple) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
 
-def _already_prepared(run: Run, mark: str) -> Capture | None:
+def _already_prepared(run: Run, fingerprint: str) -> Capture | None:
     if not run.capture.exists():
         return None
     try:
@@ -99,7 +99,7 @@ def _already_prepared(run: Run, mark: str) -> Capture | None:
     except CaptureError:
         return None
     is_whole = all((run.images / frame.name).is_file() for frame in capture.frames)
-    return capture if capture.fingerprint == mark and is_whole else None
+    return capture if capture.fingerprint == fingerprint and is_whole else None
 
 
 def _require_own_images(run: Run, listing: Listing) -> None:

@@ -94,6 +94,7 @@ class Exposure(nn.Module):
         camera: Cameras,
         level: int = -1,
         open_for: float | int = 1,
+        enlarged: float = 1.0,
         window: Window | None = None,
     ) -> Photo:
         """Photo `frame`, averaged from `num_subframes` renders made in one call.
@@ -101,6 +102,8 @@ class Exposure(nn.Module):
         Args:
             camera: that `render` looks through, the photo's or a window of it; its pose is not used.
             level: stage of the resolution, which kernels depend on; -1 is the last.
+            enlarged: how many times as large as in training the picture is: what the lens does is as much in
+                proportion.
             open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
             window: which part of the photo `camera` shows; None where it is the whole.
         """
@@ -119,8 +122,22 @@ class Exposure(nn.Module):
         if self.lens.is_clear:
             return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
         light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
-        light, blur = self.lens(light, drawn.depth[0], frame, camera, level)
+        light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
         return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
+
+    def through_lens(
+        self,
+        light: Float[Tensor, "height width 3"],
+        depth: Float[Tensor, "height width"],
+        frame: int,
+        camera: Cameras,
+        *,
+        level: int = -1,
+        enlarged: float = 1.0,
+    ) -> tuple[Float[Tensor, "height width 3"], LensBlur]:
+        """What the lens makes of linear light from z-depths `depth`, and how; arguments as in `forward`."""
+        unit = self.motion.units[frame, 0]
+        return self.lens(light, depth, frame, camera, unit=unit, level=level, enlarged=enlarged)
 
     def _instants(
         self, frame: int, num_subframes: int, open_for: float | int, is_thick: bool
@@ -145,13 +162,17 @@ class Exposure(nn.Module):
         """How long photo `frame` was exposed, in seconds, as far as training knows."""
         return self.motion.exposure_s(frame).item() if isinstance(self.motion, VideoMotion) else None
 
-    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
-        """About how long each photo's path is in the picture, exposure and read-out together."""
-        return self.motion.path_px(focal_px, 1 + self.shutter.readout.detach())
+    def length_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
+        """About how long a photo's path is in the picture, exposure and read-out together."""
+        return self.motion.length_px(frame, focal_px, 1 + self.shutter.readout)
 
     def blur_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
         """About how long a photo's blur is, in px: the part of its path that one row is exposed to."""
-        return self.motion.length_px(frame, focal_px, 1 + self.shutter.readout) * self.shutter.exposure_share()
+        return self.length_px(frame, focal_px) * self.shutter.exposure_share()
+
+    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
+        """`length_px` of every photo."""
+        return self.motion.path_px(focal_px, 1 + self.shutter.readout.detach())
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
         """Scales a photo's path down until its blur is no longer than `longest_px`."""

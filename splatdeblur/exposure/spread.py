@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import spread_kernels
 
-MAX_RADIUS_PX = 16.0
+TABLE_RADIUS_PX = 16.0  # beyond, the edge of a disk grows as its radius does
 TABLE_STEP_PX = 0.02
 
 
@@ -32,8 +32,8 @@ def _edges() -> Float[Tensor, "table"]:
 
     A disk is drawn as clamp(edge + 1/2 - distance, 0, 1) at the middles of the pixels.
     """
-    candidates = np.linspace(0.5, MAX_RADIUS_PX + 1, 4000)
-    at = np.arange(ceil(MAX_RADIUS_PX) + 3, dtype=np.float64)
+    candidates = np.linspace(0.5, TABLE_RADIUS_PX + 1, 4000)
+    at = np.arange(ceil(TABLE_RADIUS_PX) + 3, dtype=np.float64)
     at = np.concatenate([-at[:0:-1], at])
     distance = np.hypot(at[:, None], at[None, :])
     squares = np.broadcast_to(at[:, None] ** 2, distance.shape)
@@ -41,7 +41,7 @@ def _edges() -> Float[Tensor, "table"]:
     for edge in candidates:
         weights = np.clip(edge + 0.5 - distance, 0, 1)
         variances.append((weights * squares).sum() / weights.sum())
-    radii = np.arange(0, MAX_RADIUS_PX + TABLE_STEP_PX, TABLE_STEP_PX)
+    radii = np.arange(0, TABLE_RADIUS_PX + TABLE_STEP_PX, TABLE_STEP_PX)
     return torch.from_numpy(np.interp(radii**2 / 4, np.maximum.accumulate(variances), candidates))
 
 
@@ -50,7 +50,8 @@ def edge_of(radius: Float[Tensor, "height width"]) -> Float[Tensor, "height widt
     table = _edges().to(radius)
     position = (radius / TABLE_STEP_PX).clamp(0, len(table) - 1.001)
     below = position.detach().long()
-    return table[below] + (position - below) * (table[below + 1] - table[below])
+    inside = table[below] + (position - below) * (table[below + 1] - table[below])
+    return inside + (radius - TABLE_RADIUS_PX).clamp(min=0)
 
 
 def _shifted(size: int, offset: int) -> tuple[slice, slice]:
@@ -129,7 +130,7 @@ def spread(
     radius: Float[Tensor, "height width"],
     nearness: Float[Tensor, "height width"],
 ) -> Float[Tensor, "height width 3"]:
-    """The picture with each pixel's light spread evenly over a disk of its `radius` in px, at most MAX_RADIUS_PX.
+    """The picture with each pixel's light spread evenly over a disk of its `radius` in px.
 
     Args:
         light: linear RGB.

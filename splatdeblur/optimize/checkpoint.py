@@ -16,7 +16,8 @@ from ..scene import Gaussians
 from .trainer import TrainConfig, Trainer
 
 VERSION = 1
-PARAMETERS = ("means", "quats", "scales", "opacities", "sh0", "shN")
+# Of a scene, with the shape of each Gaussian's values; None for any size.
+PARAMETERS = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3), "shN": (None, 3)}
 
 PER_PHOTO_OPTIMIZERS = {"motion", "pose", "times", "tone", "focus", "embeddings"}
 PER_PHOTO_ROWS = {"motion.poses", "motion.units", "lens.focus.depths"}
@@ -137,22 +138,34 @@ def load(path: Path) -> Checkpoint:
         ) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         found = content.get("version") if isinstance(content, dict) else type(content).__name__
-        raise FormatError(f"{path} has version {found}, this program reads version {VERSION}; train again")
+        advice = "update the program" if isinstance(found, int) and found > VERSION else "train again"
+        raise FormatError(f"{path} has version {found}, this program reads version {VERSION}; {advice}")
     try:
         if "train" in content["settings"]:  # which may be from before there were lenses
             content["settings"]["train"].setdefault("lens", {"focus": {"type": "Focused"}})
+        _check_shapes(content)
         sizes = tuple((w, h) for w, h in content["sizes"]) if content.get("sizes") else None
         cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"], sizes)
         timing = content.get("timing") and Timing(**content["timing"])
         checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"], timing)
-        lengths = {len(checkpoint.state["scene"][name]) for name in PARAMETERS}
         missing = [key for key in ("step", "exposure", "optimizers", "density") if key not in checkpoint.state]
     except KeyError as error:
         raise FormatError(f"{path} lacks {error}; delete it and train again") from error
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path} is damaged ({error}); delete it and train again") from error
     if missing:
         raise FormatError(f"{path} lacks {', '.join(missing)}; delete it and train again")
-    if len(lengths) != 1:
-        raise FormatError(f"{path} holds Gaussians of different counts {sorted(lengths)}; train again")
     return checkpoint
+
+
+def _check_shapes(content: dict[str, Any]) -> None:
+    """Raises a ValueError if a photo lacks its camera, or a Gaussian a value."""
+    scene = content["state"]["scene"]
+    photos, count = len(content["names"]), len(scene["means"])
+    needed = {"viewmats": (photos, 4, 4), "Ks": (photos, 3, 3)}
+    needed |= {name: (count, *rest) for name, rest in PARAMETERS.items()}
+    for name, wanted in needed.items():
+        shape = tuple((scene if name in PARAMETERS else content)[name].shape)
+        fits = [some in (None, size) for size, some in zip(shape, wanted, strict=False)]
+        if len(shape) != len(wanted) or not all(fits):
+            raise ValueError(f"{name} has the shape {shape}; need {wanted}")

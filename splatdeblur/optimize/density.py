@@ -124,7 +124,6 @@ class DensityControl:
         self.config = config
         self.budget = budget
         self.steps = steps
-        self._optimizers_of: dict[str, torch.optim.Optimizer] = {}
         if isinstance(config, Default):
             self._strategy = DefaultStrategy(
                 prune_opa=config.prune_opacity, refine_start_iter=0, refine_stop_iter=2**60,

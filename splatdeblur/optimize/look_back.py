@@ -1,6 +1,6 @@
 """What gradients do not find, looked for in all photos at once: gains far off, and the direction of paths in time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from ..exposure import Exposure
 from ..exposure.gains import fit_gains, with_gains
 from .losses import photometric
 
+LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress of the training at which that is done
 UNLIKE, WORTH = 0.1, 0.9  # gains are matched if their logs are off by that much, and no more of the error is left after
 
 Predict = Callable[..., Tensor]
@@ -43,25 +44,33 @@ def orient_paths(
     pictures: Sequence[Tensor],
     keeps: Sequence[Tensor | None],
     predict: Predict,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Mapping[str, torch.optim.Optimizer],
     focal_px: float,
 ) -> list[int]:
-    """Turns those paths back to front that explain their photo better so; which they were.
+    """Turns those paths back to front that explain their photo better so, and with them how fast they are gone along;
+    which they were.
 
     Blur alone leaves the direction open, and a path that set out the wrong way does not turn by small steps: it
     would have to stand still first.
     """
     counts, turned = exposure.subframe_counts(focal_px), []
     for frame, (photo, keep) in enumerate(zip(pictures, keeps, strict=True)):
-        points = exposure.motion.control_points[frame]
+        in_time = {"motion": exposure.motion.control_points[frame]}  # what runs from the first instant to the last
+        if len(exposure.shutter.log_durations):
+            in_time["times"] = exposure.shutter.log_durations[frame]
         errors = []
         for _ in range(2):
             errors.append(photometric(predict(frame, num_subframes=max(counts[frame], 2)), photo, 0.0, keep))
-            points.copy_(points.flip(0))
+            _turn(*in_time.values())
         if errors[1] < errors[0]:
-            points.copy_(points.flip(0))
-            for memory in optimizer.state[points].values():
-                if isinstance(memory, Tensor) and memory.shape == points.shape:
-                    memory.copy_(memory.flip(0))
+            _turn(*in_time.values())
+            for name, parameter in in_time.items():
+                memories = optimizers[name].state[parameter].values()
+                _turn(*(m for m in memories if isinstance(m, Tensor) and m.shape == parameter.shape))
             turned.append(frame)
     return turned
+
+
+def _turn(*tensors: Tensor) -> None:
+    for tensor in tensors:
+        tensor.copy_(tensor.flip(0))

@@ -25,7 +25,7 @@ THUMBNAIL_PX = 20  # of the shorter side, at least; SSIM needs eleven
 ROUNDS = (1.0, 0.5, 0.25)  # how far around the best poses thumbnails are drawn, one round after the other
 AROUND = 16  # new poses around each
 LOOK, ROLL, FORWARD = 0.15, 0.1, 0.1  # how far: in focal lengths, radians and scene depths
-KEPT = 4  # poses that a round of thumbnails goes on with, and refinement begins with; half of them at each next size
+KEPT = 8  # poses that a round of thumbnails goes on with, and refinement begins with; half of them at each next size
 STEPS = (40, 30, 25)  # of refinement at full size, at half of it, and below
 STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at last, in px of the level
 TURN = 2.0  # steps around the scene are longer, as they show less
@@ -98,7 +98,7 @@ class Relocalizer:
     def settle(self, lost: Lost, guesses: list[Guess]) -> Guess:
         """The best of some guesses, best first, after refinement from coarse to fine."""
         guesses = guesses[:KEPT]
-        for level in range(max(lost.thumbnail_level - 1, 0), -1, -1):
+        for level in range(lost.thumbnail_level, -1, -1):
             small, steps = lost.at_level(level), STEPS[min(level, len(STEPS) - 1)]
             refined = sorted((self.refine(small, g, steps) for g in guesses), key=lambda g: g.loss)
             guesses = refined[: max(1, len(refined) // 2)]
@@ -188,22 +188,24 @@ class Relocalizer:
         return best
 
 
-def yardstick(
-    picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, dssim: float
+def unexplained(
+    loss: float, picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, dssim: float
 ) -> float:
-    """What would be left unexplained of a photo by itself, moved by a fiftieth of its width: little if it is blurred.
+    """A photo's loss (`photometric`, over the pixels that count) in terms of what the photo itself would leave, moved
+    by a fiftieth of its width.
 
-    It makes what is left of sharp photos and of blurred ones comparable.
+    A blurred photo, moved, leaves little: this makes what is left of sharp photos and of blurred ones comparable.
     """
     by = max(1, round(picture.shape[1] * YARDSTICK))
     kept = keep if keep is not None else picture.new_ones(picture.shape[:2], dtype=torch.bool)
-    losses = []
+    moved = 0.0
     for dim in (0, 1):
         length = picture.shape[dim] - by
         ours, theirs = picture.narrow(dim, 0, length), picture.narrow(dim, by, length)
         both = kept.narrow(dim, 0, length) & kept.narrow(dim, by, length)
-        losses.append(photometric(ours.contiguous(), theirs.contiguous(), dssim, both if keep is not None else None))
-    return max(sum(losses).item() / len(losses), 1e-6)
+        left = photometric(ours.contiguous(), theirs.contiguous(), dssim, both if keep is not None else None)
+        moved += left.item() / max(both.float().mean().item(), 1e-6) / 2
+    return loss / max(kept.float().mean().item(), 1e-6) / max(moved, 1e-6)
 
 
 def _around_scene(look_and_turn: Float[Tensor, "*batch 6"], depth: float) -> Float[Tensor, "*batch 6"]:

@@ -1,17 +1,15 @@
 """The optimisation: one photo, one render call, one loss, one step."""
 
-import logging
 import time
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, isfinite, log10
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import TrainingError
 from ..exposure import (
     Bezier,
     CubicSpline,
@@ -32,19 +30,15 @@ from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
-from .look_back import match_brightness, orient_paths
+from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
 from .noise import NoiseLevel
+from .optimizers import learning_rates, make_optimizers
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
-from .visits import VisitAdam
+from .state import restore, state_of
+from .watch import Watch
 
-logger = logging.getLogger(__name__)
-
-SNAPSHOT_EVERY = 250  # steps between two states that training can fall back to
-CHECK_EVERY = 50  # steps between two looks for numbers that are none
-RECOVERIES = 3
-LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress at which all photos are looked at for what steps of gradient miss
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
@@ -125,7 +119,7 @@ class Trainer:
         self.scene = scene.to(device)
         self.generator = torch.Generator().manual_seed(config.seed)
         cameras = photos.cameras[-1]
-        depths = scene_depths(cameras, scene.means.detach())
+        depths = scene_depths(cameras, scene.means.detach().to(cameras.viewmats))
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
@@ -137,7 +131,7 @@ class Trainer:
         ]
         if self.exposure.lens.focus is not None:
             self._guess_focus()
-        self.optimizers = self._make_optimizers()
+        self.optimizers = make_optimizers(self.scene, self.exposure, config.rates)
         self.density = DensityControl(
             config.density,
             budget=config.budget(len(photos), photos.mean_pixels),
@@ -145,40 +139,10 @@ class Trainer:
         )  # fmt: skip
         self.step_number = 0
         self.seconds = 0.0
-        self.rate_factor = 1.0
-        self.recoveries = 0
-        self._queue: list[int] = []
-        self._smooth_loss, self._best_loss = inf, inf
-        self._subframes = [1] * len(photos)
-        self._looks = 0
-        self._snapshot: dict | None = None
-
-    def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        of_scene = {
-            name: torch.optim.Adam([parameter], lr=0.0, eps=1e-15, fused=True)
-            for name, parameter in self.scene.params.items()
-        }
-        lens = self.exposure.lens
-        of_photos = self.exposure.motion.of_photos() | {
-            "times": list(self.exposure.shutter.log_durations),
-            "tone": list(self.exposure.tone.log_gains),
-            "focus": [] if lens.focus is None else list(lens.focus.focus),
-            "embeddings": [] if lens.kernels is None else list(lens.kernels.embeddings),
-        }
-        adam = VisitAdam if self.config.rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
-        result = of_scene | {
-            name: adam(parameters, lr=0.0)
-            for name, parameters in of_photos.items()
-            if any(p.numel() for p in parameters)
-        }
-        if lens.kernels is not None:
-            result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
-        of_camera = {
-            "share": self.exposure.motion.shared_parameters(),
-            "readout": self.exposure.shutter.shared_parameters(),
-            "response": self.exposure.tone.shared_parameters(),
-        }
-        return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_camera.items() if shared}
+        self.watch = Watch()
+        self.queue: list[int] = []
+        self.subframes = [1] * len(photos)
+        self.looks_back = 0
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
@@ -197,28 +161,13 @@ class Trainer:
 
     def learning_rates(self, progress: float) -> dict[str, float]:
         """Of every optimizer by name."""
-        rates = self.config.rates
-        wake = ramp(progress, rates.camera_start, rates.camera_start + rates.camera_ramp)
-        result = {name: getattr(rates, name) for name in ("quats", "scales", "opacities", "sh0", "shN")}
-        result["means"] = geometric(*rates.means, progress) * self.scene_scale
-        result["motion"] = geometric(*rates.motion, progress) * wake
-        result["trajectory"] = geometric(*rates.trajectory, progress) * wake
-        result["share"] = geometric(*rates.share, progress) * wake
-        result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
-        result["focus"] = geometric(*rates.focus, progress) * wake
-        result["embeddings"] = result["kernels"] = rates.kernels * wake
-        result["times"] = rates.times * wake
-        # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
-        result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])
-        # The scene first: what it does not show yet is not to be blamed on the camera.
-        result["response"] = geometric(*rates.response, progress) * ramp(progress, 0.2, 0.3)
-        result["tone"] = geometric(*rates.tone, progress) * wake
-        return {name: rate * self.rate_factor for name, rate in result.items()}
+        rates = learning_rates(self.config.rates, progress, self.scene_scale)
+        return {name: rate * self.watch.rate_factor for name, rate in rates.items()}
 
     def _next_photo(self) -> int:
-        if not self._queue:
-            self._queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
-        return self._queue.pop()
+        if not self.queue:
+            self.queue = torch.randperm(len(self.photos), generator=self.generator).tolist()
+        return self.queue.pop()
 
     def _window(self, level: int, frame: int) -> tuple[Cameras, Tensor, Tensor | None, Window]:
         """The camera, the picture and the pixels that count of a photo, or of a random window of it if it is large;
@@ -235,18 +184,21 @@ class Trainer:
         window = Window(left, top, width, height, camera.width, camera.height)
         return camera.cropped(left, top, width, height), photo[part], None if keep is None else keep[part], window
 
-    def _render_fn(self, camera: Cameras, progress: float) -> RenderFn:
-        """Draws the scene as it is at this progress, through one photo's lens."""
-        degree = min(self.config.sh_degree, int(progress * 2 * (self.config.sh_degree + 1)))
-        background = (0.0, 0.0, 0.0)
-        if self.config.random_background:
-            background = tuple(torch.rand(3, generator=self.generator).tolist())
+    def _render_fn(self, camera: Cameras, background: tuple[float, ...] = (0.0, 0.0, 0.0)) -> RenderFn:
+        """Draws the scene as the training stands, through one photo's lens."""
+        degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
 
         def render(viewmats: Tensor, burst: Burst | None) -> Render:
             return self.rasterizer.render(self.scene, camera.with_viewmats(viewmats), options=options, burst=burst)
 
         return render
+
+    def _background(self) -> tuple[float, ...]:
+        """Behind the scene at the next step."""
+        if not self.config.random_background:
+            return 0.0, 0.0, 0.0
+        return tuple(torch.rand(3, generator=self.generator).tolist())
 
     def step(self) -> TrainEvent:
         """One photo seen and learned from.
@@ -258,17 +210,17 @@ class Trainer:
         progress = self.progress
         level = self.config.resolution.level(progress)
         cameras = self.photos.cameras[level]
-        if not self._queue:
-            self._subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
+        if not self.queue:
+            self.subframes = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item(), progress)
         frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
-        num_subframes = self._subframes[frame] if is_warm else 1
-        if self._looks < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self._looks]:
+        num_subframes = self.subframes[frame] if is_warm else 1
+        if self.looks_back < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self.looks_back]:
             self._look_back(level)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
-            self._render_fn(camera, progress), frame, num_subframes, camera=camera, level=level, window=window
+            self._render_fn(camera, self._background()), frame, num_subframes, camera=camera, level=level, window=window
         )
         charges = self.config.loss
         if (noise := self.noise[level]) is None:
@@ -293,13 +245,13 @@ class Trainer:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
 
         note = ""
-        if self._is_lost(error.item()):
-            note = self._recover()
+        if self.watch.is_lost(error.item()):
+            note = self.watch.recover(self)
         else:
             self._learn(loss, predicted.render, progress)
             self._hold_blur(frame, camera, predicted.blur)
-            if self.step_number % CHECK_EVERY == 0 and not self._is_finite():
-                note = self._recover()
+            if self.watch.finds_nonsense(self):
+                note = self.watch.recover(self)
         self.step_number += 1
         self.seconds += time.perf_counter() - began
         with torch.no_grad():
@@ -316,27 +268,20 @@ class Trainer:
     def _look_back(self, level: int) -> None:
         """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, and
         the direction in time of each path, which blur leaves open and a rolling shutter does not."""
-        self._looks += 1
+        self.looks_back += 1
         pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
         predict = partial(self._predict, level)
         if len(self.exposure.tone.log_gains):
             match_brightness(self.exposure, pictures, keeps, predict)
         if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
-            orient_paths(self.exposure, pictures, keeps, predict, self.optimizers["motion"], focal_px)
+            orient_paths(self.exposure, pictures, keeps, predict, self.optimizers, focal_px)
 
     @torch.no_grad()
     def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
-        degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
-        options = RenderOptions(self.config.is_antialiased, sh_degree=degree)
         camera = self.photos.cameras[level].at(frame)
-
-        def render(viewmats: Tensor, burst: Burst | None) -> Render:
-            views = camera.with_viewmats(viewmats)
-            return self.rasterizer.render(self.scene, views, options=options, burst=burst)
-
-        return self.exposure(render, frame, num_subframes, camera=camera, level=level).srgb
+        return self.exposure(self._render_fn(camera), frame, num_subframes, camera=camera, level=level).srgb
 
     def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
         rates = self.learning_rates(progress)
@@ -351,8 +296,7 @@ class Trainer:
             self.scene, self.optimizers, render, step=self.step_number, progress=progress,
             means_lr=rates["means"], generator=self.generator,
         )  # fmt: skip
-        if self.step_number % SNAPSHOT_EVERY == 0 and self._is_finite():
-            self._snapshot = self.state(is_copy=True)
+        self.watch.keep(self)
 
     def _hold_blur(self, frame: int, seen: Cameras, blur: LensBlur) -> None:
         """Shortens a photo's blur path, and its disks out of focus, to the longest that the photo's looks allow."""
@@ -368,35 +312,6 @@ class Trainer:
             if disk > largest:
                 self.exposure.lens.focus.narrow(frame, largest / disk)
 
-    def _is_finite(self) -> bool:
-        """Whether every number of the scene and of the exposures is one; a renderer may skip those that are not."""
-        return all(p.isfinite().all() for p in (*self.scene.params.values(), *self.exposure.parameters()))
-
-    def _is_lost(self, error: float) -> bool:
-        """Whether the loss is no number, or has grown far beyond the best it has been."""
-        if not isfinite(error):
-            return True
-        self._smooth_loss = error if self._smooth_loss == inf else 0.95 * self._smooth_loss + 0.05 * error
-        self._best_loss = min(self._best_loss, self._smooth_loss)
-        return self._smooth_loss > 5 * self._best_loss + 0.05
-
-    def _recover(self) -> str:
-        """Back to the last good state, with half the learning rates."""
-        self.recoveries += 1
-        if self._snapshot is None or self.recoveries > RECOVERIES:
-            raise TrainingError(
-                f"the loss became {self._smooth_loss:.3g} at step {self.step_number} (best {self._best_loss:.3g}) and "
-                f"{self.recoveries - 1} restarts from a good state did not help. Check the poses (`evaluate`, or the "
-                "pictures in evaluation/), or let the cameras move more slowly: --set train.rates.motion=[3e-3,1e-4]"
-            )
-        step, seconds, recoveries, factor = self.step_number, self.seconds, self.recoveries, self.rate_factor
-        self.load_state(self._snapshot)
-        self.step_number, self.seconds, self.recoveries, self.rate_factor = step, seconds, recoveries, factor / 2
-        self._smooth_loss = inf
-        note = f"the loss exploded at step {step}; back to the last good state, with half the learning rates"
-        logger.warning(note)
-        return note
-
     def run(self) -> Iterator[TrainEvent]:
         """Steps until the end, whichever of steps and time limit comes first."""
         while self.progress < 1:
@@ -404,58 +319,16 @@ class Trainer:
 
     @torch.no_grad()
     def residual(self, frame: int) -> float:
-        """What the scene and a photo's exposure leave unexplained of it, at full training size; 0 is nothing."""
-        camera = self.photos.cameras[-1].at(frame)
-        count = self.exposure.subframe_counts(camera.Ks[0, 0, 0].item())[frame]
-        predicted = self.exposure(self._render_fn(camera, 1.0), frame, count, camera=camera)
+        """What scene and exposure, as the training stands, leave unexplained of a photo at full training size; 0 is
+        nothing. Asking changes nothing, and gives the same again."""
+        count = self.exposure.subframe_counts(self.photos.cameras[-1].Ks[frame, 0, 0].item())[frame]
         photo, keep = self.photos.pictures[-1][frame], self.photos.keeps[-1][frame]
-        return photometric(predicted.srgb, photo, self.config.loss.dssim, keep).item()
+        return photometric(self._predict(-1, frame, count), photo, self.config.loss.dssim, keep).item()
 
-    def state(self, *, is_copy: bool = False) -> dict:
-        """Everything that the rest of the training depends on, as tensors, numbers, strings, lists and dicts."""
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, see `state_of`."""
+        return state_of(self)
 
-        def keep(value):
-            if isinstance(value, Tensor):
-                return value.detach().clone() if is_copy else value.detach()
-            if isinstance(value, dict):
-                return {k: keep(v) for k, v in value.items()}
-            if isinstance(value, (list, tuple)):
-                return [keep(v) for v in value]
-            return value
-
-        return {
-            "step": self.step_number,
-            "seconds": self.seconds,
-            "rate_factor": self.rate_factor,
-            "recoveries": self.recoveries,
-            "queue": list(self._queue),
-            "subframes": list(self._subframes),
-            "looks": self._looks,
-            "losses": [self._smooth_loss, self._best_loss],
-            "names": list(self.photos.names),
-            "masks": self.photos.mask_marks,
-            "generator": self.generator.get_state(),
-            "scene": keep(dict(self.scene.params.items())),
-            "exposure": keep(dict(self.exposure.state_dict())),
-            "optimizers": {name: keep(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
-            "density": keep(self.density.state),
-        }
-
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Continues from `state()`, bit for bit on a CPU."""
-        device = self.rasterizer.device
-        for name, value in state["scene"].items():
-            self.scene.params[name] = torch.nn.Parameter(value.detach().clone().to(device))
-        self.exposure.load_state_dict(state["exposure"])
-        self.optimizers = self._make_optimizers()
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
-        self.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
-        self.generator.set_state(state["generator"].cpu())
-        self._queue = list(state["queue"])
-        self._subframes = list(state["subframes"])
-        self._looks = state["looks"]
-        self._smooth_loss, self._best_loss = state["losses"]
-        self._snapshot = state
-        self.step_number, self.seconds = state["step"], state["seconds"]
-        self.rate_factor, self.recoveries = state["rate_factor"], state["recoveries"]
+        restore(self, state)

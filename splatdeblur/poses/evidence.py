@@ -117,25 +117,27 @@ def _links(model: pycolmap.Reconstruction) -> dict[int, int]:
 
     Behind a weak step everything may be turned and scaled as a whole, however firmly it holds together.
     """
-    shared: Counter[tuple[int, int]] = Counter()
     seen: Counter[int] = Counter()
+    shared: Counter[tuple[int, int]] = Counter()
     for point in model.points3D.values():
         images = sorted({element.image_id for element in point.track.elements})
         seen.update(images)
         shared.update(combinations(images, 2))
     if not seen:
         return {}
-    start = seen.most_common(1)[0][0]
-    links, reached = {start: seen[start]}, {start}
-    while reached != set(seen):  # Prim's algorithm for the tree of the strongest steps
-        steps = ((n, pair) for pair, n in shared.items() if (pair[0] in reached) != (pair[1] in reached))
-        count, (a, b) = max(steps, default=(0, (start, start)))
-        if count == 0:
-            break
-        inside, outside = (a, b) if a in reached else (b, a)
-        links[outside] = min(links[inside], count)
-        reached.add(outside)
-    return links
+    number = {image: index for index, image in enumerate(seen)}
+    steps = np.zeros((len(seen), len(seen)), dtype=int)
+    for (a, b), count in shared.items():
+        steps[number[a], number[b]] = steps[number[b], number[a]] = count
+    # Widest paths (Pollack 1960) by Dijkstra's method: photos are settled from the firmest link down.
+    links, is_settled = np.zeros(len(seen), dtype=int), np.zeros(len(seen), dtype=bool)
+    start, most = seen.most_common(1)[0]
+    links[number[start]] = most
+    for _ in seen:
+        photo = np.where(is_settled, -1, links).argmax()
+        is_settled[photo] = True
+        links = np.maximum(links, np.minimum(links[photo], steps[photo]))
+    return dict(zip(seen, links.tolist(), strict=True))
 
 
 def _of_image(

@@ -109,14 +109,15 @@ def better(best: Outcome | None, new: Outcome) -> tuple[Outcome, str]:
     return new, ""
 
 
-def most_confirmed(best: Outcome, outcomes: list[Outcome]) -> Outcome:
-    """The outcome of whose photos most stand where other attempts put them, too; `best` if there is no telling."""
+def most_confirmed(best: Outcome | None, outcomes: list[Outcome], least: int = 1) -> Outcome | None:
+    """The outcome, among those with at least `least` photos, of whose photos most stand where other attempts put them,
+    too; `best` if there is no telling, None if no outcome has so many photos."""
 
     def rank(outcome: Outcome) -> tuple[int, int, bool]:
         shifts = _shifts(outcome, outcomes)
         return sum(shift <= MAX_SHIFT for shift in shifts.values()), len(outcome.centers), outcome is best
 
-    return max((o for o in outcomes if o.model is not None), key=rank)
+    return max((o for o in outcomes if o.model is not None and len(o.centers) >= least), key=rank, default=None)
 
 
 def _opinions(outcome: Outcome, outcomes: list[Outcome]) -> Iterator[tuple[pycolmap.Reconstruction, pycolmap.Sim3d]]:

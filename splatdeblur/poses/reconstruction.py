@@ -34,6 +34,8 @@ from .lenses import (
     undistortion_grid,
 )
 
+UNTOLD_SEARCH_S = 300.0  # what runs that only say that they searched by rendering were given
+
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
@@ -49,7 +51,7 @@ class Reconstruction:
         evidence: what holds the poses that structure from motion found, by name; none for others.
         lost_lenses: pinholes of photos without a pose, as far as they are known, by name.
         guesses: other poses that photos without a firm one may have, [4, 4] each, by name.
-        is_rendered: whether photos without a firm pose have been looked for by rendering.
+        searched_s: seconds given to looking for photos without a firm pose by rendering; 0 where that was not done.
     """
 
     names: tuple[str, ...]
@@ -62,7 +64,7 @@ class Reconstruction:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
     guesses: dict[str, list[Tensor]] = field(default_factory=dict)
-    is_rendered: bool = False
+    searched_s: float = 0.0
 
     @property
     def doubtful(self) -> dict[str, str]:
@@ -107,7 +109,7 @@ class Posed:
 
     def cameras(self) -> Cameras:
         """The pinhole cameras of the undistorted photos."""
-        Ks, sizes = straightened(list(self.all_lenses.values()))
+        Ks, sizes = straightened([*self.lenses, *self.lost_lenses.values()])  # names may stand there twice
         return Cameras.of_sizes(self.viewmats, Ks[: len(self.names)], sizes[: len(self.names)])
 
     def straightened(self) -> Reconstruction:
@@ -247,7 +249,7 @@ def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -
         "registered": reconstruction.names,
         "missing": reconstruction.missing,
         "doubtful": reconstruction.doubtful,
-        "is_rendered": reconstruction.is_rendered,
+        "searched_s": reconstruction.searched_s,
         "reprojection_px": reconstruction.reprojection_px,
         "attempts": reconstruction.attempts,
         "evidence": {name: asdict(found) for name, found in reconstruction.evidence.items()},
@@ -333,7 +335,7 @@ def load_reconstruction(run: Run) -> Reconstruction:
                 name: [torch.tensor(pose, dtype=torch.float64) for pose in poses]
                 for name, poses in facts.get("guesses", {}).items()
             },
-            facts.get("is_rendered", False),
+            facts.get("searched_s", UNTOLD_SEARCH_S if facts.get("is_rendered") else 0.0),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error

@@ -99,9 +99,11 @@ def reconstruct(
                 if not attempt.again and remark:
                     sentences[-1] += f"; {remark}"
                 logger.info(sentences[-1])
-    if best is None or best.model is None or len(best.centers) < max(MIN_PHOTOS, MIN_FRACTION * len(names)):
-        raise PoseError(_too_few(0 if best is None else len(best.centers), len(names), sentences))
-    best = most_confirmed(best, outcomes)
+    least = max(MIN_PHOTOS, math.ceil(MIN_FRACTION * len(names)))
+    best = most_confirmed(best, outcomes, least)
+    if best is None:
+        most = max((len(outcome.centers) for outcome in outcomes), default=0)
+        raise PoseError(_too_few(most, len(names), least, sentences))
     evidence = judged(best, outcomes)
     if capture.is_video:
         evidence = with_jumps(evidence, best.centers, names)
@@ -115,11 +117,10 @@ def reconstruct(
     )
 
 
-def _too_few(registered: int, total: int, sentences: list[str]) -> str:
+def _too_few(registered: int, total: int, least: int, sentences: list[str]) -> str:
     return (
-        f"registered {registered} of {total} photos; "
-        f"need {max(MIN_PHOTOS, math.ceil(MIN_FRACTION * total))}. "
-        f"Tried {'; '.join(sentences) or 'nothing'}. The photos must show the same place, neighbours sharing "
+        f"registered {registered} of {total} photos; need {least}. Tried {'; '.join(sentences) or 'nothing'}. "
+        "The photos must show the same place, neighbours sharing "
         "more than half of what they see, from positions that differ; add photos between them, leave out the "
         "most blurred ones, or supply poses in a transforms.json"
     )

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE")
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV", "PERSPECTIVE")
+MAX_SIDE_PX = 100_000
 OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # keys by which instant-ngp names lenses without pinhole
 
 
@@ -54,7 +55,7 @@ def _points(path: Path, content: dict) -> tuple[Float[Tensor, "P 3"], Float[Tens
             torch.from_numpy(np.stack([np.asarray(vertex[key], np.float64) for key in keys], axis=1))
             for keys in (("x", "y", "z"), ("red", "green", "blue"))
         )
-    except (CaptureError, OSError, ValueError, KeyError, PlyParseError, PlyElementParseError) as error:
+    except (CaptureError, OSError, ValueError, KeyError, MemoryError, PlyParseError, PlyElementParseError) as error:
         logger.warning("%s: the points of %r are not used (%s)", path, name, error)
         return none, none
     is_finite = points.isfinite().all(dim=1)
@@ -100,8 +101,8 @@ def _picture_size(path: Path, fields: dict, sizes: dict[str, tuple[int, int]]) -
             size = int(float(fields["w"])), int(float(fields["h"]))
         except (TypeError, ValueError, OverflowError) as error:
             raise PoseError(f"{path}: w and h are {fields['w']!r} and {fields['h']!r}; they need to be px") from error
-        if min(size) < 1:
-            raise PoseError(f"{path}: the photos are {size[0]}x{size[1]}; need at least one pixel")
+        if not 1 <= min(size) <= max(size) <= MAX_SIDE_PX:
+            raise PoseError(f"{path}: the photos are {size[0]}x{size[1]} px; need 1 to {MAX_SIDE_PX} on each side")
         return size
     name = fields["file_path"]
     if name not in sizes:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -176,7 +175,6 @@ class CpuRasterizer:
 
     name = "cpu"
     device = torch.device("cpu")
-    dtypes: ClassVar = (torch.float32, torch.float64)
 
     def render(
         self,

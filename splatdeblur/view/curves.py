@@ -9,7 +9,7 @@ from jaxtyping import Float
 from ..geometry import Cameras, inverse
 from .stage import Stage
 
-TICK = 0.027  # half length of a sub-frame's tick, as a share of the frustum's depth
+TICK = 0.018  # half length of a sub-frame's tick, as a share of the frustum's depth
 CURVE_TIMES = 25
 
 

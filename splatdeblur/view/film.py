@@ -19,6 +19,8 @@ def require_video(path: Path, fps: float | int, quality: float | int) -> None:
     """Raises what `write_video` would raise before its first frame: to be asked before hours of rendering."""
     if path.suffix.lower() != ".mp4":
         raise ConfigError(f"{path}: videos are written as MP4; give a name that ends in .mp4")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the name of a video")
     if not 0 < fps <= MAX_FPS:
         raise ConfigError(f"--fps is {fps:g}; it must be above 0 and at most {MAX_FPS:g}")
     if not 0 <= quality <= 100:

@@ -12,6 +12,8 @@ from .portrait import PICTURES
 SPLATS, EXACT = "splats (browser)", "exact (our renderer)"
 MOST_FACTOR = 30.0
 FIRST_FACTOR = 6.0
+LEGEND = "red: how each photo smears, a tick for every sub-frame; green: the way of its camera"
+EXPOSURE_HINT = "re-blurred: as the photo in hand was taken; motion exaggerated: time moves the camera further"
 BOX = 8.0  # reach of the crop box's sliders, in display units
 
 
@@ -44,16 +46,17 @@ def build(gui: viser.GuiApi, names: tuple[str, ...], *, drawn_as: str) -> Panel:
     with gui.add_folder("View"):
         renderer = gui.add_dropdown("drawn as", (SPLATS, EXACT), initial_value=drawn_as)
         look = gui.add_dropdown("show", tuple(Look), initial_value=Look.COLOR)
-        has_frustums = gui.add_checkbox("cameras", True)
-        has_paths = gui.add_checkbox("blur paths", True)
-        has_crop = gui.add_checkbox("crop box", False)
+        has_frustums = gui.add_checkbox("cameras", True, visible=bool(names), hint="click one to fly there")
+        has_paths = gui.add_checkbox("blur paths", True, visible=bool(names), hint="enlarged by the exaggeration below")
+        gui.add_markdown(LEGEND, visible=bool(names))
+        has_crop = gui.add_checkbox("crop box", False, hint="leaves out what lies outside, here and in films")
         crop = tuple(
             gui.add_multi_slider(axis, -BOX, BOX, 0.05, (-BOX / 2, BOX / 2), visible=False) for axis in ("x", "y", "z")
         )
     with gui.add_folder("Shutter", visible=bool(names)):
         time = gui.add_slider("time", 0.0, 1.0, 0.01, 0.5, hint="moves the camera along the photo's learned path")
         play = gui.add_button("play the exposure", hint="moves the camera as it moved while the photo was taken")
-        exposed = gui.add_dropdown("camera", tuple(Exposed), initial_value=Exposed.SHARP)
+        exposed = gui.add_dropdown("exposure", tuple(Exposed), initial_value=Exposed.SHARP, hint=EXPOSURE_HINT)
         factor = gui.add_slider("exaggeration", 1.0, MOST_FACTOR, 0.5, FIRST_FACTOR, hint="of the drawn blur paths too")
     with gui.add_folder("Photo", visible=bool(names)):
         photo = gui.add_dropdown("photo", names or ("",))

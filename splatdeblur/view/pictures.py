@@ -76,9 +76,9 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.
-    longer = factor * camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
-    count = max(count, min(MOST_SUBFRAMES, round(count * longer)))
-    return stage.exposure(render, index, count, camera=lens)
+    larger = camera.Ks[0, 0, 0].item() / stage.cameras.Ks[index, 0, 0].item()
+    count = max(count, min(MOST_SUBFRAMES, round(count * factor * larger)))
+    return stage.exposure(render, index, count, camera=lens, enlarged=larger)
 
 
 @torch.no_grad()

@@ -11,14 +11,14 @@ from ..exposure import LensBlur
 from .pictures import draw, lens_map, predicted, residual
 from .stage import Stage
 
-PICTURES = ("photo", "predicted photo", "sharp render", "residual x4", "lens blur")
+PICTURES = ("photo", "predicted photo", "sharp render", "residual x4", "lens blur (dark: none)")
 
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """Pictures of one photo, in the order of PICTURES, and a few words about them."""
+    """Pictures of one photo, in the order of PICTURES, None where there is nothing to show, and a few words on them."""
 
-    pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
+    pictures: tuple[UInt8[np.ndarray, "_ _ 3"] | None, ...]
     about: str
 
 
@@ -36,8 +36,10 @@ def portrait(stage: Stage, index: int) -> Portrait:
     blur = LensBlur() if made is None else made.blur
     psnr = -10 * (photo - prediction).square().mean().clamp(min=1e-10).log10().item()
     what = "predicted photo" if is_used else "not trained on; sharp render from where it was placed"
-    shown = (photo, prediction, sharp, residual(photo, prediction), lens_map(blur, *photo.shape[:2]))
-    return Portrait(tuple(map(eight_bit, shown)), f"{what}: {psnr:.1f} dB{_of_lens(blur)}")
+    lens = None if blur.radius_px is None and blur.moved is None else lens_map(blur, *photo.shape[:2])
+    shown = (photo, prediction if is_used else None, sharp, residual(photo, prediction), lens)
+    pictures = tuple(None if picture is None else eight_bit(picture) for picture in shown)
+    return Portrait(pictures, f"{what}: {psnr:.1f} dB{_of_lens(blur)}")
 
 
 def _of_lens(blur: LensBlur) -> str:

@@ -20,7 +20,7 @@ from .curves import fitting_fov, screen_camera
 from .filming import Filming
 from .panel import Panel
 from .pictures import Exposed, Look, draw
-from .portrait import portrait
+from .portrait import PICTURES, Portrait, portrait
 from .scenery import Scenery
 from .stage import Stage
 from .trial import SLOW_S, seconds_for_splats
@@ -30,6 +30,7 @@ FLIGHT_S, FLIGHT_STEPS = 0.5, 12
 DRAFT_PX = 50_000  # pixels of a picture drawn while the camera moves
 REST_S = 0.25  # a camera that has not moved for so long is at rest
 MOST_PX = 2_000_000
+MOST_BLURRED_PX = 300_000  # of a re-blurred one, which is many renders, and smooth
 NOTICE_S = 15.0
 SWEEP_S, SWEEP_STEPS = 3.0, 36  # there and back through the shutter's time
 FILM_HEIGHT = 720
@@ -240,6 +241,8 @@ class Session:
         self._refresh()
         if self.panel.time.value != 0.5:
             self._on_time()
+        elif self.panel.exposed.value == Exposed.EXAGGERATED:  # which nothing shows while the camera stands still
+            self._play()
 
     def _on_camera(self) -> None:
         self.scenery.look_from(self.client.camera.position)
@@ -250,7 +253,8 @@ class Session:
 
     def _draw_soon(self) -> None:
         self.worker.submit("draft", lambda: self._draw(DRAFT_PX))
-        self.worker.submit("full", lambda: self._draw(MOST_PX), REST_S)
+        is_blurred = self.panel.exposed.value == Exposed.REBLURRED
+        self.worker.submit("full", lambda: self._draw(MOST_BLURRED_PX if is_blurred else MOST_PX), REST_S)
 
     def _draw(self, most_px: int) -> None:
         camera = self.client.camera
@@ -263,8 +267,14 @@ class Session:
 
     def _show_photo(self) -> None:
         stage, index = self.stage, self.index
-        found = portrait(stage, index)
+        try:
+            found = portrait(stage, index)
+        except SplatDeblurError as error:
+            found = Portrait((None,) * len(PICTURES), str(error))
         for handle, picture in zip(self.panel.pictures, found.pictures, strict=True):
-            handle.image = picture
+            if picture is not None:
+                handle.image = picture
+            handle.visible = picture is not None
         self.panel.about.content = found.about
-        self.scenery.show_picture(index, stage.all_names[index], found.pictures[0])
+        if found.pictures[0] is not None:
+            self.scenery.show_picture(index, stage.all_names[index], found.pictures[0])

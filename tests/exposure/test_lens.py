@@ -11,6 +11,7 @@ from splatdeblur.render.cpu import CpuRasterizer
 TEST_CASE = case("random")
 SCENE = TEST_CASE.scene()
 CAMERA = TEST_CASE.cameras.at(0)
+UNIT = torch.tensor(2.0)
 
 
 def draw(viewmats, burst):
@@ -19,6 +20,10 @@ def draw(viewmats, burst):
 
 def parts(lens, seed=0):
     return LensParts(lens, torch.tensor([2.0, 3.0]), torch.Generator().manual_seed(seed))
+
+
+def halved(picture):
+    return picture.unflatten(1, (-1, 2)).unflatten(0, (-1, 2)).mean((1, 3))
 
 
 def exposure(lens):
@@ -51,13 +56,42 @@ def test_kernels_sum_to_one_and_a_closed_gate_lets_the_picture_through():
     camera = CAMERA.resized(48, 32)
     network = parts(Lens(kernels=PixelKernels(sizes=(3, 5), features=8))).kernels
     for level, taps in ((0, 9), (1, 25), (7, 25)):
-        weights, _ = network(light, depth, 0, camera, level)
+        weights, _ = network(light, depth, 0, camera, level, UNIT)
         assert weights.shape == (taps, 8, 12)
         torch.testing.assert_close(weights.sum(0), torch.ones(8, 12))
     closed = parts(Lens(kernels=PixelKernels(sizes=(3,), features=8, gate=-40.0)))
-    seen, blur = closed(light, depth, 0, camera)
+    seen, blur = closed(light, depth, 0, camera, unit=UNIT)
     torch.testing.assert_close(seen, light)
     assert blur.moved.max() < 1e-6
+
+
+def test_a_window_shows_kernels_the_same_depths_as_the_whole_photo():
+    light, depth = torch.rand(32, 48, 3), torch.rand(32, 48) + 1
+    depth[:, 24:] *= 50  # beyond the window
+    network = parts(Lens(kernels=PixelKernels(sizes=(3,), features=8))).kernels
+    whole, window = network.seen(light, depth, UNIT), network.seen(light[8:, :20], depth[8:, :20], UNIT)
+    torch.testing.assert_close(window, whole[:, 2:, :5])
+    assert window[3].max() < 0.6 and whole[3, :, 6:].min() > 0.9  # another scale would show the far half
+
+
+@pytest.mark.parametrize(
+    "lens", [Lens(focus=Defocus(start=0.25)), Lens(kernels=PixelKernels(sizes=(9,), features=8, gate=2.0))]
+)
+def test_a_larger_picture_is_blurred_as_much_in_proportion(lens):
+    camera = CAMERA.resized(60, 40)
+    assert 8 < 0.25 * camera.Ks[0, 0, 0] < 16  # px: a radius that is allowed at this size, and twice that is not
+    large = torch.zeros(80, 120, 3)
+    large[20:, 50:] = torch.tensor([0.9, 0.5, 0.2])
+    small, depth = halved(large), torch.full((80, 120), 3.0)
+    lens = parts(lens)
+    with torch.no_grad():
+        expected = lens(small, halved(depth[..., None])[..., 0], 0, camera, unit=UNIT)[0]
+        larger = CAMERA.resized(120, 80)
+        ours, as_if_trained_so = (
+            halved(lens(large, depth, 0, larger, unit=UNIT, enlarged=enlarged)[0]) for enlarged in (2.0, 1.0)
+        )
+    assert (expected - small).abs().max() > 0.2
+    assert (ours - expected).abs().max() < 0.05 < 0.2 < (as_if_trained_so - expected).abs().max()
 
 
 @pytest.mark.parametrize("lens", [Lens(focus=Defocus(start=0.05)), Lens(kernels=PixelKernels(sizes=(3,), features=8))])

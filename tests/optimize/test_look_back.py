@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from optimize.test_trainer import CONFIG, make_trainer
 
@@ -27,18 +28,32 @@ def test_photos_of_unlike_brightness_get_their_gains_at_once_and_others_are_left
     torch.testing.assert_close(found.log(), true.log(), atol=0.2, rtol=0)  # the scene is young
 
 
-def test_paths_that_go_the_wrong_way_in_time_are_turned():
-    trainer = make_trainer(replace(CONFIG, motion=Bezier(order=3), shutter=Shutter(readout=0.8)))
+@pytest.mark.parametrize("learns_times", [False, True])
+def test_paths_that_go_the_wrong_way_in_time_are_turned(learns_times):
+    shutter = Shutter(readout=0.8, learns_times=learns_times)
+    trainer = make_trainer(replace(CONFIG, motion=Bezier(order=3), shutter=shutter))
     ends = torch.tensor([[-3, 0, 0], [-1, 0.5, 0], [1, 0.5, 0], [3, 0, 0]]) * 0.02
-    points = torch.cat([ends, torch.zeros(4, 3)], dim=1)
-    paths = list(trainer.exposure.motion.control_points)
+    true = {"motion": torch.cat([ends, torch.zeros(4, 3)], dim=1)}
+    learned = {"motion": list(trainer.exposure.motion.control_points)}
+    if learns_times:  # slowly at first
+        true["times"] = torch.linspace(1, -1, shutter.max_subframes)
+        learned["times"] = list(trainer.exposure.shutter.log_durations)
+    moments = {}
     with torch.no_grad():
-        for path in paths:
-            path.copy_(points)
+        for kind, parameters in learned.items():
+            for parameter in parameters:
+                parameter.copy_(true[kind])
         photos = tuple(trainer._predict(-1, frame, 12).clamp(0, 1) for frame in range(6))
         trainer.photos = replace(trainer.photos, pictures=(*trainer.photos.pictures[:-1], photos))
-        for path in paths[::2]:
-            path.copy_(points.flip(0))
+        for kind, parameters in learned.items():
+            for frame, parameter in enumerate(parameters):
+                if frame % 2 == 0:
+                    parameter.copy_(true[kind].flip(0))
+                moments[kind, frame] = torch.randn_like(parameter)
+                trainer.optimizers[kind].state[parameter] = {"mean": moments[kind, frame].clone()}
     trainer._look_back(-1)
-    for path in paths:
-        torch.testing.assert_close(path.detach(), points)
+    for kind, parameters in learned.items():
+        for frame, parameter in enumerate(parameters):
+            torch.testing.assert_close(parameter.detach(), true[kind])
+            before, after = moments[kind, frame], trainer.optimizers[kind].state[parameter]["mean"]
+            assert torch.equal(after, before.flip(0) if frame % 2 == 0 else before)

@@ -1,6 +1,5 @@
-"""Training on a small traced capture: it learns, resumes bit for bit, and notices when it goes wrong."""
+"""Training on a small traced capture: it learns, and keeps to its bounds."""
 
-import subprocess
 from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
@@ -10,11 +9,10 @@ import synthetic
 import torch
 
 from splatdeblur.config import load_preset, presets
-from splatdeblur.errors import FormatError, TrainingError
-from splatdeblur.exposure import Bezier, Shutter, Static, Tone
+from splatdeblur.exposure import Bezier, Shutter, Tone
 from splatdeblur.geometry import Cameras
-from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, checkpoint, initial_scene
-from splatdeblur.optimize.density import MCMC, Default, relocation
+from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
+from splatdeblur.optimize.density import Default, relocation
 from splatdeblur.optimize.losses import Loss
 from splatdeblur.optimize.schedules import LearningRates, Resolution
 from splatdeblur.render.cpu import CpuRasterizer
@@ -67,23 +65,6 @@ def everything(trainer):
 
     walk(state)
     return torch.cat(found)
-
-
-@pytest.mark.parametrize("density", [CONFIG.density, MCMC(every=10, start=0.05)])
-def test_resuming_equals_an_uninterrupted_run_bit_for_bit(density, tmp_path):
-    config = replace(CONFIG, density=density)
-    straight = make_trainer(config)
-    for _ in straight.run():
-        pass
-    first = make_trainer(config)
-    for _ in range(33):
-        first.step()
-    checkpoint.save(first, tmp_path / "latest.pt", {})
-    second = make_trainer(config)
-    second.load_state(checkpoint.load(tmp_path / "latest.pt").state)
-    for _ in second.run():
-        pass
-    assert torch.equal(everything(second), everything(straight))
 
 
 def test_training_lowers_the_error_of_the_predicted_photos():
@@ -151,67 +132,14 @@ def test_the_clock_squeezes_the_schedule():
     assert end < start
 
 
-def test_a_scene_that_explodes_goes_back_and_says_so():
-    trainer = make_trainer(replace(CONFIG, steps=1000, motion=Static()))
-    trainer.step()  # step 0 keeps a state to go back to
-    with torch.no_grad():
-        trainer.scene.params["sh0"].fill_(float("nan"))
-    assert "back to the last good state" in trainer.step().note
-    assert trainer.scene.params["sh0"].isfinite().all()
-    assert trainer.step().note == ""
-    with pytest.raises(TrainingError, match="did not help"):
-        for _ in range(10):
-            with torch.no_grad():
-                trainer.scene.params["sh0"].fill_(float("nan"))
-            trainer.step()
-
-
-def test_numbers_that_are_none_are_noticed_even_where_no_photo_shows_them():
-    trainer = make_trainer(replace(CONFIG, steps=1000, motion=Static()))
-    trainer.step()
-    with torch.no_grad():
-        trainer.scene.params["means"][0] = float("inf")  # a renderer leaves it out, and the loss stays a number
-    notes = [trainer.step().note for _ in range(60)]
-    assert any("back to the last good state" in note for note in notes)
-    assert trainer.scene.params["means"].isfinite().all()
-
-
-def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
-    path = tmp_path / "latest.pt"
-    checkpoint.save(make_trainer(), path, {})
-    whole = path.read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(FormatError, match="cut short"):
-            checkpoint.load(path)
-
-
-def test_a_checkpoint_runs_no_code_of_its_own(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return subprocess.run, (["touch", str(tmp_path / "harm")],)
-
-    torch.save({"version": 1, "state": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(FormatError):
-        checkpoint.load(tmp_path / "evil.pt")
-    assert not (tmp_path / "harm").exists()
-
-
-def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
-    path = tmp_path / "latest.pt"
-    trainer = make_trainer()
-    checkpoint.save(trainer, path, {})
-    before = path.read_bytes()
-
-    def full(content, target):
-        target.write_bytes(b"half of it")
-        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(trainer, path, {})
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+def test_what_is_left_unexplained_is_the_same_whenever_it_is_asked():
+    trainer = make_trainer(replace(CONFIG, steps=20))
+    for _ in trainer.run():
+        pass
+    before = everything(trainer)
+    first = [trainer.residual(frame) for frame in range(6)]
+    assert [trainer.residual(frame) for frame in range(6)] == first and min(first) > 0
+    assert torch.equal(everything(trainer), before)
 
 
 def test_relocated_copies_look_like_the_gaussian_they_replace():
@@ -229,25 +157,6 @@ def test_relocated_copies_look_like_the_gaussian_they_replace():
         x = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
         stack = 1 - (1 - new_opacity * torch.exp(-(x / ratio[:, 0]) ** 2 / 2)) ** copies
         torch.testing.assert_close(stack.sum(0), (opacity * torch.exp(-(x**2) / 2)).sum(0), rtol=1e-6, atol=0)
-
-
-def test_the_cameras_own_settings_are_learned_and_resume_bit_for_bit(tmp_path):
-    shutter, tone = replace(CONFIG.shutter, learns_readout=True), Tone(response_pieces=4, learns_vignetting=True)
-    config = replace(CONFIG, steps=30, shutter=shutter, tone=tone, crop_pixels=1500)
-    straight = make_trainer(config)
-    shared = [*straight.exposure.shutter.shared_parameters(), *straight.exposure.tone.shared_parameters()]
-    before = [p.detach().clone() for p in shared]
-    for _ in straight.run():
-        pass
-    assert len(shared) == 3 and all((a != b).any() for a, b in zip(shared, before, strict=True))
-    first, second = make_trainer(config), make_trainer(config)
-    for _ in range(17):
-        first.step()
-    checkpoint.save(first, tmp_path / "latest.pt", {})
-    second.load_state(checkpoint.load(tmp_path / "latest.pt").state)
-    for _ in second.run():
-        pass
-    torch.testing.assert_close(everything(second), everything(straight), atol=0, rtol=0)
 
 
 def test_noisy_photos_are_noticed_and_clean_ones_are_trained_as_ever():

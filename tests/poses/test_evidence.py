@@ -70,6 +70,19 @@ def test_all_photos_behind_a_weak_step_are_doubtful(points):
     assert found["d"].link >= 42
 
 
+def test_links_are_the_weakest_steps_of_the_best_chains(points):
+    rng = np.random.default_rng(3)
+    seen = {f"{k}": sorted(rng.choice(60, size=rng.integers(8, 40), replace=False).tolist()) for k in range(9)}
+    shared = np.array([[len(set(a) & set(b)) for b in seen.values()] for a in seen.values()])
+    best = shared.copy()
+    for k in range(9):  # chains over ever more photos
+        best = np.maximum(best, np.minimum(best[:, k, None], best[None, k]))
+    expected = best[shared.diagonal().argmax()]
+    found = evidence_in(a_model(points, seen), "plain", extent=1.0)
+    assert [found[name].link for name in seen] == expected.tolist()
+    assert len(set(expected)) > 3
+
+
 def test_a_camera_without_points_is_doubtful(points):
     model = a_model(points, {"a": list(range(60)), "b": list(range(60)), "none": []})
     assert "0 points" in evidence_in(model, "plain", extent=1.0)["none"].doubt

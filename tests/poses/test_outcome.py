@@ -66,6 +66,9 @@ def test_the_attempt_that_others_confirm_is_believed_before_one_with_more_photos
     outcomes = [outcome(wild, "wild", 1), outcome(right, "a", 2), outcome(elsewhere(right), "b", 3)]
     assert most_confirmed(outcomes[0], outcomes).attempt.name in ("a", "b")
     assert most_confirmed(outcomes[0], outcomes[:1]) is outcomes[0]
+    # ... but only among those with enough photos: what is believed must still be a reconstruction of the capture.
+    assert most_confirmed(outcomes[0], outcomes, least=8) is outcomes[0]
+    assert most_confirmed(outcomes[0], outcomes, least=9) is None and most_confirmed(None, []) is None
 
 
 def test_other_attempts_give_guesses_in_our_world():

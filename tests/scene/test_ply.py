@@ -6,9 +6,12 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from plyfile import PlyData
 
 from splatdeblur.errors import FormatError
-from splatdeblur.scene import Gaussians, ply
+from splatdeblur.geometry import Cameras
+from splatdeblur.render.cpu import CpuRasterizer
+from splatdeblur.scene import Gaussians, ply, splat
 
 
 def random_gaussians(count=5, degree=3, seed=0):
@@ -58,6 +61,48 @@ def test_the_file_is_the_reference_implementations_byte_for_byte(tmp_path, degre
         rows.append(row)
     expected = ply_bytes(reference_names(3 * ((degree + 1) ** 2 - 1)), rows)
     assert (tmp_path / "scene.ply").read_bytes() == expected
+
+
+def by_plyfile_alone(path):
+    """The scene as plyfile's own users read it, one property after the other."""
+    vertices = PlyData.read(str(path))["vertex"]
+
+    def columns(*names):
+        return torch.tensor(np.stack([vertices[name] for name in names], axis=1))
+
+    means, opacity = columns("x", "y", "z"), columns("opacity")[:, 0]
+    quats, scales = columns(*(f"rot_{i}" for i in range(4))), columns(*(f"scale_{i}" for i in range(3)))
+    harmonics = torch.zeros(len(means), 16, 3)
+    for channel in range(3):
+        harmonics[:, 0, channel] = columns(f"f_dc_{channel}")[:, 0]
+        for k in range(15):
+            harmonics[:, k + 1, channel] = columns(f"f_rest_{15 * channel + k}")[:, 0]
+    return Gaussians.from_raw(means, quats, scales, opacity, harmonics)
+
+
+def by_gaussforge(path):
+    """The scene as another package reads it, handed on as .splat, which it writes itself."""
+    gaussforge = pytest.importorskip("gaussforge")
+    made = gaussforge.GaussForge().convert(path.read_bytes(), "ply", "splat")
+    path.with_suffix(".splat").write_bytes(made["data"])
+    return splat.read(path.with_suffix(".splat"))
+
+
+@pytest.mark.parametrize(("read", "degree", "least_db"), [(by_plyfile_alone, 3, 150), (by_gaussforge, 0, 35)])
+def test_other_readers_show_the_same_picture(tmp_path, read, degree, least_db):
+    scene = random_gaussians(count=40, degree=degree)
+    scene.params["means"].data[:, 2] += 5
+    scene.params["scales"].data -= 1.5
+    scene.params["quats"].data = torch.nn.functional.normalize(scene.quats.data, dim=1)  # gaussforge wants them so
+    ply.write(scene, tmp_path / "scene.ply")
+    K = torch.tensor([[[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]])
+    with torch.no_grad():
+        ours, theirs = (
+            CpuRasterizer().render(shown, Cameras(torch.eye(4)[None], K, 64, 48)).rgb.clamp(0, 1)
+            for shown in (scene, read(tmp_path / "scene.ply"))
+        )
+    assert ours.std() > 0.1
+    assert -10 * torch.log10((ours - theirs).square().mean() + 1e-20) > least_db
 
 
 def test_the_order_of_properties_and_extra_ones_do_not_matter(tmp_path):
@@ -113,6 +158,10 @@ HOSTILE = {
     "empty": (b"", "not a PLY"),
     "header without end": (b"ply\nformat binary_little_endian 1.0\n" + b"comment x\n" * 10_000, "no end"),
     "a million million vertices": (ply_bytes(NAMES, ROW, count=10**12), "cut short"),
+    "40 million Gaussians of a 10 GB file": (ply_bytes(reference_names(45), np.ones((1, 62)), count=40_000_000), "cut"),
+    "as much beside the vertices": (
+        ply_bytes(NAMES, ROW).replace(b"end_", b"element more 9999999999\nproperty double x\nend_"), "cut short"
+    ),
     "a count beyond counting": (ply_bytes(NAMES, ROW, count=10**30), "no header line"),
     "a negative count": (ply_bytes(NAMES, ROW, count=-1), "no header line"),
     "cut short": (ply_bytes(NAMES, ROW)[:-1], "cut short"),

@@ -28,6 +28,7 @@ websockets = pytest.importorskip("websockets")
 
 from splatdeblur.view import panel as panels  # noqa: E402
 from splatdeblur.view.recorder import Route  # noqa: E402
+from splatdeblur.view.session import SWEEP_STEPS  # noqa: E402
 from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WIDTH, HEIGHT = 150, 100
@@ -148,6 +149,36 @@ def test_choosing_a_photo_flies_there_and_shows_it(visitor):
     wait_for(lambda: np.array_equal(visitor.panel.pictures[2].image, sharp))
 
 
+def test_a_photo_that_cannot_be_read_is_said_so(visitor, run):
+    path = run.images / "002.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    try:
+        visitor.change(visitor.panel.photo, "002.png")
+        wait_for(lambda: "002.png cannot be read as a picture" in visitor.panel.about.content)
+        assert not any(picture.visible for picture in visitor.panel.pictures)
+    finally:
+        path.write_bytes(content)
+    visitor.change(visitor.panel.photo, "001.png")
+    wait_for(lambda: visitor.panel.pictures[0].visible and "dB" in visitor.panel.about.content)
+
+
+def test_only_pictures_that_say_something_are_shown(visitor):
+    session = visitor.session
+    shown = session.stage
+    session._show_photo()
+    has_lens = not shown.exposure.lens.is_clear
+    assert [picture.visible for picture in visitor.panel.pictures] == [True, True, True, True, has_lens]
+    session.stage = replace(
+        shown, names=shown.names[:5], other_names=shown.names[5:], cameras=shown.cameras.at(slice(0, 5)),
+        other_cameras=shown.cameras.at([5]),
+    )  # fmt: skip
+    session.index = 5
+    session._show_photo()
+    assert [picture.visible for picture in visitor.panel.pictures] == [True, False, True, True, False]
+    assert "not trained on" in visitor.panel.about.content
+
+
 def test_clicking_a_frustum_flies_there(visitor):
     visitor.click("/photos/004.png")
     wait_for(lambda: visitor.is_at(visitor.session.stage.camera(4).viewmats[0]))
@@ -172,6 +203,16 @@ def test_our_renders_come_rough_first_and_whole_at_rest(visitor, backgrounds, mo
     assert not visitor.session.scenery._splats.visible
     visitor.change(visitor.panel.renderer, panels.SPLATS)
     wait_for(lambda: visitor.session.scenery._splats.visible and backgrounds[-1].max() == 0)
+
+
+def test_a_reblurred_picture_is_smaller_so_that_it_keeps_nobody_waiting(visitor, backgrounds, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.DRAFT_PX", 1000)
+    monkeypatch.setattr("splatdeblur.view.session.MOST_BLURRED_PX", 6000)
+    visitor.change(visitor.panel.exposed, Exposed.REBLURRED)
+    wait_for(lambda: backgrounds and backgrounds[-1].shape == (63, 95, 3))
+    visitor.change(visitor.panel.look, Look.OPACITY)
+    visitor.change(visitor.panel.exposed, Exposed.SHARP)
+    wait_for(lambda: backgrounds[-1].shape == (HEIGHT, WIDTH, 3))
 
 
 def test_browsers_without_a_gpu_are_spared_the_splats(run):
@@ -222,6 +263,20 @@ def test_playing_the_exposure_goes_along_the_path_and_back(visitor, monkeypatch)
     session._play()
     assert min(times) == 0 and max(times) == 1 and times[-1] == 0.5
     assert visitor.is_at(session.stage.camera(2).viewmats[0])
+
+
+def test_exaggerated_motion_is_shown_at_once(visitor, monkeypatch):
+    monkeypatch.setattr("splatdeblur.view.session.SWEEP_S", 0.1)
+    session, placed = visitor.session, []
+    session.fly_to(3)
+    place = session.place
+    session.place = lambda viewmat: (placed.append(viewmat), place(viewmat))
+    visitor.change(visitor.panel.factor, 12.0)
+    visitor.change(visitor.panel.exposed, Exposed.EXAGGERATED)
+    wait_for(lambda: len(placed) == SWEEP_STEPS + 1)
+    start = session.stage.path(3, torch.tensor([0.0]), 12.0)[0]
+    assert min((viewmat - start).abs().max() for viewmat in placed) < 1e-5
+    wait_for(lambda: visitor.is_at(session.stage.camera(3).viewmats[0]))
 
 
 @pytest.mark.parametrize("look", [Look.DEPTH, Look.OPACITY, Look.COUNT])

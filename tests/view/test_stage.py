@@ -142,17 +142,21 @@ def test_a_run_without_a_scene_shows_its_photos(run_copy):
 
 
 def test_a_run_that_cannot_be_shown_is_a_sentence(run_copy, tmp_path):
-    with pytest.raises(FormatError, match="there is no folder"):
+    with pytest.raises(FormatError, match="nowhere does not exist; need a run folder"):
         stage(tmp_path / "nowhere")
+    with pytest.raises(FormatError, match=r"has no capture\.json; need a run folder"):
+        stage(tmp_path)
+    (tmp_path / "capture.json").write_text("{}")
     with pytest.raises(FormatError, match="run `splatdeblur pose` on it first"):
         stage(tmp_path)
     content = torch.load(run_copy.checkpoint)
     torch.save({**content, "version": 99}, run_copy.checkpoint)
-    with pytest.raises(FormatError, match="has version 99, this program reads version"):
+    with pytest.raises(FormatError, match="has version 99, this program reads version 1; update the program"):
         stage(run_copy.folder)
     run_copy.checkpoint.write_bytes(b"no checkpoint")
     with pytest.raises(FormatError, match="cut short"):
         stage(run_copy.folder)
+    run_copy.checkpoint.unlink()
     (run_copy.poses / "poses.json").write_text("[")
     with pytest.raises(PoseError, match="damaged"):
         stage(run_copy.folder)

@@ -1,0 +1,69 @@
+"""All that the rest of a training depends on: taken from a trainer, and given back to one."""
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .optimizers import make_optimizers
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
+    """As tensors, numbers, strings, lists and dicts.
+
+    Args:
+        is_copy: the tensors are copies, which further training does not change.
+    """
+
+    def keep(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().clone() if is_copy else value.detach()
+        if isinstance(value, dict):
+            return {k: keep(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [keep(v) for v in value]
+        return value
+
+    watch = trainer.watch
+    return {
+        "step": trainer.step_number,
+        "seconds": trainer.seconds,
+        "rate_factor": watch.rate_factor,
+        "recoveries": watch.recoveries,
+        "queue": list(trainer.queue),
+        "subframes": list(trainer.subframes),
+        "looks": trainer.looks_back,
+        "losses": [watch.smooth_loss, watch.best_loss],
+        "names": list(trainer.photos.names),
+        "masks": trainer.photos.mask_marks,
+        "generator": trainer.generator.get_state(),
+        "scene": keep(dict(trainer.scene.params.items())),
+        "exposure": keep(dict(trainer.exposure.state_dict())),
+        "optimizers": {name: keep(optimizer.state_dict()) for name, optimizer in trainer.optimizers.items()},
+        "density": keep(trainer.density.state),
+    }
+
+
+def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
+    """Brings a trainer to where `state` was taken; it then goes on from there, bit for bit on a CPU."""
+    device = trainer.rasterizer.device
+    for name, value in state["scene"].items():
+        trainer.scene.params[name] = torch.nn.Parameter(value.detach().clone().to(device))
+    trainer.exposure.load_state_dict(state["exposure"])
+    trainer.optimizers = make_optimizers(trainer.scene, trainer.exposure, trainer.config.rates)
+    for name, optimizer in trainer.optimizers.items():
+        optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
+    trainer.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
+    trainer.generator.set_state(state["generator"].cpu())
+    trainer.queue = list(state["queue"])
+    trainer.subframes = list(state["subframes"])
+    trainer.looks_back = state["looks"]
+    trainer.step_number, trainer.seconds = state["step"], state["seconds"]
+    watch = trainer.watch
+    watch.smooth_loss, watch.best_loss = state["losses"]
+    watch.rate_factor, watch.recoveries = state["rate_factor"], state["recoveries"]
+    watch.good_state = state

@@ -1,0 +1,99 @@
+"""Checkpoints are whole or not there, and only data; whatever is wrong with one is a sentence."""
+
+import subprocess
+
+import pytest
+import torch
+from optimize.test_trainer import make_trainer
+
+from splatdeblur.errors import FormatError
+from splatdeblur.optimize import checkpoint
+from splatdeblur.result import load_result
+
+
+def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
+    path = tmp_path / "latest.pt"
+    checkpoint.save(make_trainer(), path, {})
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FormatError, match="cut short"):
+            checkpoint.load(path)
+
+
+def test_a_checkpoint_runs_no_code_of_its_own(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return subprocess.run, (["touch", str(tmp_path / "harm")],)
+
+    torch.save({"version": 1, "state": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(FormatError):
+        checkpoint.load(tmp_path / "evil.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
+    path = tmp_path / "latest.pt"
+    trainer = make_trainer()
+    checkpoint.save(trainer, path, {})
+    before = path.read_bytes()
+
+    def full(content, target):
+        target.write_bytes(b"half of it")
+        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(trainer, path, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def without(key):
+    return lambda content: content.pop(key)
+
+
+def put(value, *keys):
+    """Puts a value, or what a function makes of the one that is there, at the end of the keys."""
+
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value(content[keys[-1]]) if callable(value) else value
+
+    return change
+
+
+DAMAGE = {
+    "an older version": (put(0, "version"), "has version 0, this program reads version 1; train again"),
+    "a newer version": (put(2, "version"), "has version 2, this program reads version 1; update the program"),
+    "no version": (without("version"), "has version None"),
+    "a setting of tomorrow": (put(1, "settings", "train", "telepathy"), "telepathy does not exist.*; update the prog"),
+    "a setting of another type": (put("many", "settings", "train", "steps"), "settings of another version"),
+    "settings that are none": (put([1], "settings"), "settings of another version"),
+    "training settings that are none": (put(7, "settings", "train"), "damaged"),
+    "no cameras": (without("viewmats"), "lacks 'viewmats'"),
+    "cameras that are none": (put("here", "viewmats"), "damaged"),
+    "a camera too few": (put(lambda tensor: tensor[1:], "viewmats"), r"viewmats has the shape \(5, 4, 4\); need \(6,"),
+    "lenses of another kind": (put(lambda tensor: tensor[:, :2], "Ks"), r"Ks has the shape \(6, 2, 3\)"),
+    "no state": (without("state"), "lacks 'state'"),
+    "a state that is none": (put(3, "state"), "damaged"),
+    "no scene": (put({}, "state", "scene"), "lacks 'means'"),
+    "Gaussians without colour": (put(lambda tensor: tensor[1:], "state", "scene", "sh0"), "sh0 has the shape"),
+    "flat means": (put(lambda tensor: tensor[:, :2], "state", "scene", "means"), "means has the shape"),
+    "half a harmonic": (put(lambda tensor: tensor[:, :, :2], "state", "scene", "shN"), "shN has the shape"),
+    "NaN": (put(float("nan"), "state", "scene", "opacities", 3), "hold.* NaN or infinity"),
+    "no exposures": (put({}, "state", "exposure"), "damaged"),
+    "no optimizers": (lambda content: content["state"].pop("optimizers"), "lacks optimizers"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_checkpoint_that_is_not_sound_is_a_sentence(run_copy, kind):
+    damage, message = DAMAGE[kind]
+    content = torch.load(run_copy.checkpoint)
+    damage(content)
+    torch.save(content, run_copy.checkpoint)
+    with pytest.raises(FormatError, match=message) as caught:
+        load_result(run_copy, "cpu")
+    assert str(run_copy.checkpoint) in str(caught.value)
