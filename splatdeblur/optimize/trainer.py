@@ -60,6 +60,8 @@ class TrainConfig:
         noise: std of the initial control points of motion, in radians.
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
+        joins_frames: of a video of which most frames in use are neighbours, one Trajectory is trained where Bezier
+            curves are asked for.
     """
 
     steps: int = 6000
@@ -73,6 +75,7 @@ class TrainConfig:
     random_background: bool = True
     noise: float = 5e-4
     max_path: float = 2.0
+    joins_frames: bool = True
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
