@@ -14,6 +14,7 @@ import yaml
 
 from .capture import PrepareConfig
 from .errors import ConfigError
+from .exposure import PixelWeights
 from .optimize import TrainConfig
 
 DEFAULT_PRESET = "auto"
@@ -32,15 +33,24 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.time_limit": (0, ENDLESS),
     "train.sh_degree": (0, 3),
     "train.gaussians": (0, ENDLESS),
+    "train.abundance": (1e-3, 1000),
     "train.initial": (1e-3, 1),
     "train.crop_pixels": (0, ENDLESS),
     "train.noise": (0, 1),
     "train.motion.order": (1, 30),
+    "train.motion.grows_from": (0, 30),
     "train.motion.knots": (1, 8),
     "train.motion.share": (0.02, 1),
     "train.motion.cut_s": (1e-3, ENDLESS),
     "train.motion.cut_speed": (1, ENDLESS),
     "train.shutter.max_subframes": (1, 1000),
+    "train.shutter.weights.stride_px": (1, 16),
+    "train.shutter.weights.features": (1, 1024),
+    "train.sight.copies": (0, 32),
+    "train.sight.features": (1, 1024),
+    "train.sight.step": (1e-6, 1),
+    "train.sight.most": (1, 100),
+    "train.sight.shift": (0, 1),
     "train.shutter.spacing_px": (0, ENDLESS),
     "train.shutter.readout": (0, 100),
     "train.shutter.max_readout": (1e-3, 100),
@@ -51,6 +61,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.loss.dssim": (0, 1),
     "train.loss.slopes": (0, ENDLESS),
     "train.loss.kernels": (0, ENDLESS),
+    "train.loss.bend": (0, ENDLESS),
     "train.shutter.fine_from": (0, ENDLESS),
     "train.max_path": (0, ENDLESS),
     "train.lens.focus.start": (1e-6, 0.1),
@@ -207,6 +218,11 @@ def checked(config: Config) -> Config:
         raise ConfigError(
             f'train.shutter.sampling is "{shutter.sampling}"; a rolling shutter (train.shutter.readout or '
             'learns_readout) needs "middles"'
+        )
+    if shutter.is_rolling and isinstance(shutter.weights, PixelWeights):
+        raise ConfigError(
+            "train.shutter.weights is PixelWeights; a rolling shutter (train.shutter.readout or learns_readout) weighs "
+            "sub-frames by rows: take EvenWeights"
         )
     if config.train.tone.response_pieces % 2:
         raise ConfigError(

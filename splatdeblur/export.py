@@ -21,11 +21,12 @@ from .poses.exports import (
 from .poses.reconstruction import Reconstruction, load_reconstruction
 from .render.bake import baked
 from .render.enlarge import TrainingWidth
-from .renders import RenderSettings, Subject, identity, load_subject, require_drawable
+from .renders import RenderSettings, identity
 from .result import load_result
 from .run import Run
 from .scene import SCENE_FORMATS, Gaussians, save_scene
 from .scene.gaussians import SH_C0
+from .subject import Subject, load_subject, require_drawable
 from .view.frames import FrameFiles, write_frames
 
 logger = logging.getLogger(__name__)

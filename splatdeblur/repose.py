@@ -283,7 +283,8 @@ class _Search:
         )
 
     def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where the trained photos were, between those that are next in order, and where it was thought to be."""
+        """Where the trained photos were, between those that are next in order and on from there, and where it was
+        thought to be."""
         poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
@@ -291,13 +292,24 @@ class _Search:
             interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
         )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
-        starts = [some, between[nearest[:MOST_STARTS]]]
+        starts = [some, between[nearest[:MOST_STARTS]], self._on_the_way(name)]
         if (passing := self._passing(name)) is not None:
             starts.append(passing[None])
         starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
             starts.append(self._full_camera(name).viewmats.to(poses))
         return torch.cat(starts)
+
+    def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
+        """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""
+        places = [self.order[trained] for trained in self.names]
+        place = self.order[name]
+        near, *others = sorted(range(len(places)), key=lambda frame: abs(places[frame] - place))
+        others = others[:NEIGHBOURS]
+        shares = [(place - places[frame]) / (places[near] - places[frame]) for frame in others]
+        world_from_camera = inverse(self.poses)
+        ends = world_from_camera[near].expand(len(others), 4, 4)
+        return inverse(interpolate(world_from_camera[others], ends, self.poses.new_tensor(shares)))
 
     def _passing(self, name: str) -> Float[Tensor, "4 4"] | None:
         """Where the camera of a video passed at a lost frame's time, by the trained frames before and after it."""
@@ -317,6 +329,8 @@ class _Search:
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
         self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
+        for name in doubted:
+            self.looked_among.pop(name, None)
         before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
@@ -375,8 +389,10 @@ class _Search:
         reason = self.before.missing[name]
         if name not in self.failures:
             return reason
-        reason = reason.partition(NO_RENDER)[0]  # of an earlier search
-        return f"{reason}{NO_RENDER}: {self.failures[name]:.1f} times as much is left as may be"
+        reason, failure = reason.partition(NO_RENDER)[0], self.failures[name]  # without that of an earlier search
+        if failure == inf:
+            return f"{reason}{NO_RENDER}: the photos with a pose show too little of what it shows"
+        return f"{reason}{NO_RENDER}: {failure:.1f} times as much is left as may be"
 
 
 def _poses(trainer: Trainer) -> Float[Tensor, "photo 4 4"]:

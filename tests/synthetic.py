@@ -186,7 +186,7 @@ def make_capture(
     tests: int = 3,
     noise: float = 0.0,
     gain_stops: float = 0.0,
-    wobble: float = 0.7,
+    wobble: float | tuple[float, ...] = 0.7,
     samples: int = 2,
     fov_deg: float = 60.0,
     points: int = 1500,
@@ -205,7 +205,7 @@ def make_capture(
         tests: held-out sharp views.
         noise: standard deviation of sensor noise at white, in linear light; falls with the root of the light.
         gain_stops: each photo's brightness is 2^x, x uniform in +- this.
-        wobble: 0 makes every path straight and even; 1 bends it strongly.
+        wobble: 0 makes a path straight and even, 1 bends it strongly; photos take the values in turn.
         samples: rays per pixel and sub-frame.
         readout: from the first row's exposure to the last row's, in exposures; `blur_px` is one row's.
         arc_deg: of the way around the target on which cameras stand.
@@ -217,19 +217,20 @@ def make_capture(
     times = (np.arange(subframes) + 0.5) / subframes
     middles = _poses(photos, rng, scene.target, phase=0.5, arc_deg=arc_deg)
     held_out = _poses(tests, rng, scene.target, phase=0.3, arc_deg=arc_deg)
+    wobbles = np.resize(np.asarray(wobble, float), photos)
     targets = np.resize(np.asarray(blur_px, float), photos)
     disks = np.resize(np.asarray(defocus_px, float), photos)
     lenses = []
     gains = 2 ** rng.uniform(-gain_stops, gain_stops, photos)
     blurred, sharp, depths, paths, extents, seen, seen_colors = [], [], [], [], [], [], []
     still = max(16, samples * 4)
-    for pose, target, disk, gain in zip(middles, targets, disks, gains, strict=True):
+    for pose, target, disk, bend, gain in zip(middles, targets, disks, wobbles, gains, strict=True):
         depth, surface = _surface(scene, pose, K, size)
         focus = float(np.quantile(depth, (0.1, 0.9)[len(lenses) % 2]))
         aperture = disk / focal / float(abs(1 / depth - 1 / focus).mean())
         lenses.append((aperture, focus))
         of_rows = (readout * (np.arange(height) + 0.5) / height + times[:, None]) / (1 + readout)
-        path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], wobble, subframes)
+        path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], bend, subframes)
         path, rolling = path[:subframes], path[subframes:].reshape(subframes, height, 4, 4)
         shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (4 if disk else 1))
         light = gain * render(scene, shots, K, size, samples=each, rng=rng, aperture=aperture, focus=focus)

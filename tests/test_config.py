@@ -15,7 +15,8 @@ def test_every_preset_loads_and_survives_yaml(name):
 
 
 def test_the_presets_of_the_contract_are_there():
-    assert {"auto", "splat", "deblurgs", "bad-gaussians"} <= set(presets())
+    baselines = {"splat", "deblurgs", "bad-gaussians", "bags", "deblurring-3dgs", "comogaussian"}
+    assert {"auto", "fast", "quality"} | baselines <= set(presets())
 
 
 def test_an_unknown_preset_is_an_error_with_a_suggestion():
@@ -81,6 +82,7 @@ def test_every_preset_makes_sense(name):
         ("train.resolution.levels=[]", "one end fewer than levels"),
         ("train.resolution.levels=[0, 1]", "levels of 1 or more"),
         ("downscale=0.5", "1 or more, or 0"),
+        ("train.sight={type: Widened, most: 0.5}", "train.sight.most is 0.5"),
         ("prepare.max_size=0", "prepare.max_size is 0"),
     ],
 )

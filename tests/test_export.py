@@ -12,9 +12,9 @@ from splatdeblur.errors import ConfigError, FormatError
 from splatdeblur.export import CAMERA_FORMATS, export
 from splatdeblur.poses.imports import load_cameras
 from splatdeblur.render import RenderOptions
-from splatdeblur.renders import load_subject
 from splatdeblur.result import load_result
 from splatdeblur.scene import load_scene
+from splatdeblur.subject import load_subject
 
 LEAST_DB = {"ply": 100, "compressed": 38, "spz": 38, "splat": 30}
 

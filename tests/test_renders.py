@@ -14,10 +14,11 @@ from splatdeblur.export import export
 from splatdeblur.exposure import Exposure
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import checkpoint
-from splatdeblur.renders import RenderSettings, farthest, load_subject, render
+from splatdeblur.renders import RenderSettings, farthest, render
 from splatdeblur.result import load_result
 from splatdeblur.run import Run
 from splatdeblur.scene import Gaussians
+from splatdeblur.subject import load_subject
 from splatdeblur.view.paths import SCENE_SIZE
 
 SMALL = (SIZE[0] // 2, SIZE[1] // 2)

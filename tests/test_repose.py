@@ -1,8 +1,10 @@
 """A small capture of which structure from motion is told to have lost a photo, misplaced one, and kept a stranger."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,6 +114,15 @@ def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(
     monkeypatch.setattr(repose._Search, "result", lambda search: found)
     repose.find_by_rendering(posed, longer, lambda *_: None)
     assert looked_for == [[STRANGER]]
+
+
+def test_why_a_photo_is_not_found_is_told_once_and_in_words():
+    search = SimpleNamespace(before=SimpleNamespace(missing={"a": "too blurred"}), failures={"a": 3.14})
+    search.before.missing["a"] = repose._Search._why(search, "a")
+    assert search.before.missing["a"] == "too blurred; and no render explains it: 3.1 times as much is left as may be"
+    search.failures["a"] = math.inf
+    told = repose._Search._why(search, "a")
+    assert told == "too blurred; and no render explains it: the photos with a pose show too little of what it shows"
 
 
 def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """An exposure is a function that is handed a renderer and a frame number and returns the photograph."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -12,12 +12,15 @@ from ..render import Burst, Render
 from .lens import Lens, LensBlur, LensParts
 from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
+from .sight import Unchanged, Widened, Widening
 from .tone import Tone, ToneCurve
 from .trajectory import Timing, Trajectory, VideoMotion
+from .weights import PixelWeights, SubframeWeights
 from .window import Window
 
-RenderFn = Callable[[Tensor, Burst | None], Render]
-"""Draws the scene from view matrices [S, 4, 4], averaged if a Burst says how."""
+RenderFn = Callable[..., Render]
+"""Draws the scene from view matrices [S, 4, 4], averaged if a Burst (or None) says how; changed by a SeenAs if there
+is a third argument."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +29,22 @@ class Photo:
 
     Attributes:
         srgb: display values, not clipped.
-        render: what it was made from.
+        render: what it was made from; of moved copies of the scene, screen positions are those of the first.
         blur: what the lens did.
+        weighed: share at each pixel of the sub-frames as a network weighs them; None if none does.
     """
 
     srgb: Float[Tensor, "height width 3"]
     render: Render
     blur: LensBlur = field(default_factory=LensBlur)
+    weighed: Float[Tensor, "height width"] | None = None
 
 
 class Exposure(nn.Module):
-    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB."""
+    """photo = tone(lens(weighted mean over the shutter of decode(render(viewmats)))); light is added in linear RGB.
+
+    A method that blurs the scene instead of the picture changes the Gaussians that `render` draws (`sight`).
+    """
 
     def __init__(
         self,
@@ -47,6 +55,7 @@ class Exposure(nn.Module):
         shutter: Shutter,
         tone: Tone,
         lens: Lens = Lens(),
+        sight: Unchanged | Widened = Unchanged(),
         noise: float = 3e-4,
         generator: torch.Generator,
         timing: Timing | None = None,
@@ -65,10 +74,17 @@ class Exposure(nn.Module):
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
+        self.sight = Widening(sight, viewmats, depths, generator) if isinstance(sight, Widened) else None
+        weights = shutter.weights
+        self.weights = SubframeWeights(weights, generator) if isinstance(weights, PixelWeights) else None
 
     @property
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
+
+    def networks(self) -> list[nn.Parameter]:
+        """The parameters of networks that all photos have in common, but for the lens's."""
+        return [p for part in (self.sight, self.weights) if part is not None for p in part.parameters()]
 
     def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
@@ -109,8 +125,7 @@ class Exposure(nn.Module):
         """
         settings = self.shutter.shutter
         window = window or Window.whole(camera.width, camera.height)
-        is_thick = self.has_motion and settings.is_thick
-        viewmats, slices = self._instants(frame, num_subframes, open_for, is_thick)
+        viewmats, slices = self._instants(frame, num_subframes, open_for)
         burst = None
         if self.has_motion:
             if settings.is_rolling and num_subframes > 1:
@@ -118,12 +133,23 @@ class Exposure(nn.Module):
             else:
                 weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
-        drawn = render(viewmats, burst)
+        drawn, weighed = render(viewmats, burst) if self.sight is None else self._copies(render, viewmats, burst), None
+        if self.weights is not None and num_subframes > 1:
+            rgb, weighed = self.weights(drawn.subframes, drawn.is_linear)
+            drawn = replace(drawn, rgb=rgb)
         if self.lens.is_clear:
-            return Photo(srgb=self.tone(drawn.rgb[0], frame, drawn.is_linear, window), render=drawn)
+            return Photo(self.tone(drawn.rgb[0], frame, drawn.is_linear, window), drawn, weighed=weighed)
         light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
         light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
-        return Photo(srgb=self.tone(light, frame, True, window), render=drawn, blur=blur)
+        return Photo(self.tone(light, frame, True, window), drawn, blur, weighed)
+
+    def _copies(self, render: RenderFn, viewmats: Float[Tensor, "subframe 4 4"], burst: Burst | None) -> Render:
+        """The mean of the scene and its copies, as a photo from the middle of `viewmats` sees them."""
+        drawn = [render(viewmats, burst, seen) for seen in self.sight.changes(viewmats[len(viewmats) // 2])]
+        is_linear = self.shutter.shutter.is_linear or drawn[0].is_linear
+        decode = linear_from_srgb if is_linear and not drawn[0].is_linear else (lambda rgb: rgb)
+        rgb = torch.stack([decode(d.rgb) for d in drawn]).mean(0)
+        return replace(drawn[0], rgb=rgb, is_linear=is_linear)
 
     def through_lens(
         self,
@@ -140,19 +166,23 @@ class Exposure(nn.Module):
         return self.lens(light, depth, frame, camera, unit=unit, level=level, enlarged=enlarged)
 
     def _instants(
-        self, frame: int, num_subframes: int, open_for: float | int, is_thick: bool
+        self, frame: int, num_subframes: int, open_for: float | int
     ) -> tuple[Float[Tensor, "subframe 4 4"], Float[Tensor, "subframe 2 4 4"] | None]:
-        """Poses to render, and at the start and at the end of what each stands for, if they are thick."""
+        """What is drawn, and the poses at the start and at the end of what each sub-frame stands for if it is thick."""
         times = self.shutter.render_times(frame, num_subframes)
-        if not is_thick:
-            return self.path(frame, times, open_for), None
+        if not (self.has_motion and self.shutter.shutter.is_thick):
+            return self.motion.bent(self.path(frame, times, open_for), frame, times, open_for), None
         starts, ends = self.shutter.slices(frame, num_subframes)
         if not self.shutter.shutter.is_rolling:
             ends = ends[-1:]  # one slice ends where the next begins
         poses = self.path(frame, torch.cat([times, starts, ends]), open_for)  # in one go, which is quicker
         middles, first, last = poses.split([num_subframes, num_subframes, len(ends)])
         last = last if len(last) == num_subframes else torch.cat([first[1:], last])
-        return middles, torch.stack([first, last], dim=1)
+        return self.motion.bent(middles, frame, times, open_for), torch.stack([first, last], dim=1)
+
+    def strain(self, frame: int, num_subframes: int) -> Float[Tensor, ""]:
+        """How far the bending of space in a photo's sub-frames is from a rotation."""
+        return self.motion.strain(frame, self.shutter.render_times(frame, num_subframes))
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""

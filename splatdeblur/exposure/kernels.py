@@ -9,6 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..geometry import Cameras, srgb_from_linear
 from .mixing import mix
+from .seeding import seed_weights
 
 EMBEDDING = 32
 OCTAVES = 4  # of the sines that tell a kernel where in the picture it is
@@ -58,13 +59,7 @@ class KernelNetwork(nn.Module):
         )
         self.kernel = nn.ModuleList(nn.Conv2d(width, size * size, 1, bias=False) for size in config.sizes)
         self.gate = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in config.sizes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                bound = (1 / module.weight[0].numel()) ** 0.5
-                with torch.no_grad():
-                    module.weight.copy_(torch.empty_like(module.weight).uniform_(-bound, bound, generator=generator))
-                    if module.bias is not None:
-                        module.bias.zero_()
+        seed_weights(self, generator)
         for gate in self.gate:
             nn.init.constant_(gate.bias, config.gate)
 

@@ -7,6 +7,7 @@ translation and rotation of equal size move the picture by equally many pixels, 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 from typing import ClassVar
 
@@ -75,9 +76,14 @@ class Bezier:
 
     Attributes:
         order: polynomial order, 1 or more; it has one control point more than that.
+        grows_from: each photo's curve starts at this order, and gets the next one, up to `order`, where that explains
+            pixels better that were left out of the fit; 0 gives all curves their full order at once.
+        bends: space is bent besides, by an affine map that follows a curve of its own (CoMoGaussian's).
     """
 
     order: int = 9
+    grows_from: int = 0
+    bends: bool = False
 
     @property
     def controls(self) -> int:
@@ -85,6 +91,19 @@ class Bezier:
 
     def basis(self, times: Float[Tensor, "time"]) -> Float[Tensor, "time control"]:
         return bernstein(times, self.order)
+
+
+@cache
+def order_projection(lower: int, order: int) -> Float[Tensor, "control control"]:
+    """Takes control points of a Bezier curve of `order` to those of the nearest curve of a lower order, elevated."""
+    elevation = torch.tensor(
+        [
+            [comb(lower, i) * comb(order - lower, j - i) / comb(order, j) if j >= i else 0.0 for i in range(lower + 1)]
+            for j in range(order + 1)
+        ],
+        dtype=torch.float64,
+    )
+    return elevation @ torch.linalg.pinv(elevation)
 
 
 MotionModel = Static | Linear | CubicSpline | Bezier
@@ -109,8 +128,10 @@ class Motion(nn.Module):
     """The curves of all photos.
 
     Parameters, one tensor per photo so that an optimizer moves only the photo at hand, in radians and scene depths:
-        control_points: [control, 6] each.
+        control_points: [control, 6] each; [control, 15] where space bends, the last nine of an affine map's matrix.
         pose_deltas: [6] each, corrections of the poses themselves.
+    Buffer:
+        orders: of each photo's curve, where orders grow.
     """
 
     is_reversible: ClassVar[bool] = True  # blur alone leaves open which way a path ran
@@ -127,12 +148,28 @@ class Motion(nn.Module):
         """`depths`: typical z-depth of the scene in each photo; `noise`: std of the initial control points."""
         super().__init__()
         self.model = model
-        noises = noise * torch.randn((len(viewmats), model.controls, 6), generator=generator).to(viewmats)
+        self.bends = isinstance(model, Bezier) and model.bends
+        self.grows = isinstance(model, Bezier) and 0 < model.grows_from < model.order
+        columns = 15 if self.bends else 6
+        noises = noise * torch.randn((len(viewmats), model.controls, columns), generator=generator).to(viewmats)
         self.control_points = nn.ParameterList(nn.Parameter(points) for points in noises)
         self.pose_deltas = nn.ParameterList(nn.Parameter(viewmats.new_zeros(6)) for _ in viewmats)
         self.register_buffer("poses", viewmats.clone())
         self.register_buffer("units", viewmats.new_ones(len(viewmats), 6))
         self.units[:, :3] = depths[:, None]
+        if self.grows:
+            self.register_buffer("orders", torch.full((len(viewmats),), model.grows_from))
+
+    def points(self, frame: int) -> Float[Tensor, "control column"]:
+        """A photo's control points, of a curve of the order that it has by now."""
+        points = self.control_points[frame]
+        if not self.grows:
+            return points
+        return order_projection(self.orders[frame].item(), self.model.order).to(points) @ points
+
+    def _curve(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, "time column"]:
+        """0 in the middle of the exposure."""
+        return (self.model.basis(times) - self.model.basis(times.new_tensor([0.5]))) @ self.points(frame)
 
     def of_photos(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that move only when a photo they are about is seen, by the name of their learning rate."""
@@ -150,16 +187,34 @@ class Motion(nn.Module):
         """View matrices of photo `frame` at shutter times in [0, 1]."""
         delta = self.pose_deltas[frame].expand(len(times), 6)
         if self.model.controls:
-            basis = self.model.basis(times) - self.model.basis(times.new_tensor([0.5]))
-            delta = delta + basis @ self.control_points[frame]
+            delta = delta + self._curve(frame, times)[:, :6]
         return exp(delta * self.units[frame]) @ self.poses[frame]
+
+    def bent(
+        self, viewmats: Float[Tensor, "time 4 4"], frame: int, times: Float[Tensor, "time"], factor: float | int = 1
+    ) -> Float[Tensor, "time 4 4"]:
+        """View matrices with the bending of space at these times, `factor` times as strong; as they are without any.
+
+        They are what is drawn, no poses any more.
+        """
+        if not self.bends:
+            return viewmats
+        affine = torch.eye(4).to(viewmats).repeat(len(times), 1, 1)
+        affine[:, :3, :3] += factor * self._curve(frame, times)[:, 6:].view(-1, 3, 3)
+        return affine @ viewmats
+
+    def strain(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, ""]:
+        """How far space bends from rotating: mean of |A A^T - I| over the times and entries (CoMoGaussian's L_o)."""
+        eye = torch.eye(4).to(times)
+        affine = self.bent(eye.expand(len(times), 4, 4), frame, times)[:, :3, :3]
+        return (affine @ affine.mT - eye[:3, :3]).abs().mean()
 
     def length_px(self, frame: int, focal_px: float, span: Span = 1.0, num_times: int = 17) -> Float[Tensor, ""]:
         """About how long a photo's blur is, in px."""
         if not self.model.controls:
             return self.units.new_zeros(())
         times = torch.linspace(0, 1, num_times).to(self.units)
-        return path_length_px(self.model.basis(times) @ self.control_points[frame], focal_px)
+        return path_length_px(self.model.basis(times) @ self.points(frame), focal_px)
 
     @torch.no_grad()
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:

@@ -5,13 +5,15 @@ time covers exposure and read-out, each row is exposed during its own window of 
 exposure of the middle row. Source of the model: Liang et al. 2008.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .weights import EvenWeights, PixelWeights
 
 ROLLING_SPACING_PX = 1.0  # a row's window shorter than two sub-frames is split no finer than this
 PROBE_ROWS = 32  # at which the spread of the sub-frames' times is compared with the window's
@@ -32,6 +34,7 @@ class Shutter:
             sub-frames get wrong is more than what is left to learn.
         learns_times: the speed along the path may vary freely between sub-frames (DeblurGS's time alignment).
         is_linear: average in linear light; False averages display values, as most of the field does.
+        weights: how much sub-frames count, the same at every pixel or as a network finds.
         readout: seconds from the first row's exposure to the last row's, over the exposure time; 0 is a global
             shutter. Rows are those of the upright photo, from its top: a phone held upright reads along columns
             instead, which this does not model. (Read from the bottom it is the same photo with time reversed.)
@@ -47,6 +50,7 @@ class Shutter:
     fine_from: float = 0.5
     learns_times: bool = False
     is_linear: bool = True
+    weights: EvenWeights | PixelWeights = field(default_factory=EvenWeights)
     readout: float = 0.0
     learns_readout: bool = False
     max_readout: float = 2.0

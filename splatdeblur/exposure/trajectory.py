@@ -130,6 +130,8 @@ class VideoMotion(nn.Module):
     """
 
     is_reversible: ClassVar[bool] = False  # which way a frame ran, its neighbours know
+    bends: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -225,6 +227,12 @@ class VideoMotion(nn.Module):
         points = torch.stack([self.control_points[offset + i] for i in range(low, high)])
         columns = (first - low)[:, None] + torch.arange(4, device=first.device)
         return points.new_zeros(len(times_s), high - low).scatter(1, columns, weights.to(points)) @ points
+
+    def bent(
+        self, viewmats: Float[Tensor, "time 4 4"], frame: int, times: Float[Tensor, "time"], factor: float | int = 1
+    ) -> Float[Tensor, "time 4 4"]:
+        """As they are: space does not bend."""
+        return viewmats
 
     def pose_delta(self, frame: int) -> Float[Tensor, "6"]:
         """By how much the middle of a photo's exposure has left the pose that training started from."""

@@ -20,7 +20,7 @@ VERSION = 1
 PARAMETERS = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3), "shN": (None, 3)}
 
 PER_PHOTO_OPTIMIZERS = {"motion", "pose", "times", "tone", "focus", "embeddings"}
-PER_PHOTO_ROWS = {"motion.poses", "motion.units", "lens.focus.depths"}
+PER_PHOTO_ROWS = {"motion.poses", "motion.units", "motion.orders", "lens.focus.depths"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Checkpoint:
         exposure = Exposure(
             self.cameras.viewmats, self.cameras.viewmats.new_ones(len(self.names)),
             motion=config.motion, shutter=config.shutter, tone=config.tone, lens=config.lens,
-            generator=torch.Generator(), timing=self.timing,
+            sight=config.sight, generator=torch.Generator(), timing=self.timing,
         )  # fmt: skip
         exposure.load_state_dict(self.state["exposure"])
         return exposure

@@ -29,7 +29,9 @@ class Loss:
         path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
             in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
         path_ramp: progress over which that charge rises from nothing.
-        kernels: weight of the mean share of kernels in a photo (BAGS's sparsity of its mask).
+        kernels: weight of the mean share of kernels, or of sub-frames weighed at each pixel, in a photo (BAGS's and
+            CoMoGaussian's sparsity of their masks).
+        bend: weight of how far space bends otherwise than by turning, where it does (CoMoGaussian).
         response: weight of how far a learned response and vignetting are from none: photos of one brightness leave
             open whether the camera bends the light or the scene is so.
         pose_anchor: weight of the squared pose corrections; ties cameras to where they were found.
@@ -46,6 +48,7 @@ class Loss:
     response: float = 0.05
     pose_anchor: float = 0.0
     kernels: float = 1e-3
+    bend: float = 1e-4
 
 
 @lru_cache(maxsize=32)

@@ -29,12 +29,13 @@ def make_optimizers(scene: Gaussians, exposure: Exposure, rates: LearningRates) 
     }
     if lens.kernels is not None:
         result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
-    of_camera = {
+    of_all = {
         "share": exposure.motion.shared_parameters(),
         "readout": exposure.shutter.shared_parameters(),
         "response": exposure.tone.shared_parameters(),
+        "networks": exposure.networks(),
     }
-    return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_camera.items() if shared}
+    return result | {name: torch.optim.Adam(shared, lr=0.0) for name, shared in of_all.items() if shared}
 
 
 def learning_rates(rates: LearningRates, progress: float, scene_scale: float) -> dict[str, float]:
@@ -47,7 +48,7 @@ def learning_rates(rates: LearningRates, progress: float, scene_scale: float) ->
     result["share"] = geometric(*rates.share, progress) * wake
     result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
     result["focus"] = geometric(*rates.focus, progress) * wake
-    result["embeddings"] = result["kernels"] = rates.kernels * wake
+    result["embeddings"] = result["kernels"] = result["networks"] = rates.kernels * wake
     result["times"] = rates.times * wake
     # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
     result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])

@@ -21,13 +21,14 @@ from .photos import reduced_mask
 from .schedules import geometric
 from .trainer import TrainConfig
 
-THUMBNAIL_PX = 20  # of the shorter side, at least; SSIM needs eleven
+THUMBNAIL_PX = 14  # of the shorter side, at least; SSIM needs eleven
 ROUNDS = (1.0, 0.5, 0.25)  # how far around the best poses thumbnails are drawn, one round after the other
 AROUND = 16  # new poses around each
 LOOK, ROLL, FORWARD = 0.15, 0.1, 0.1  # how far: in focal lengths, radians and scene depths
 KEPT = 8  # poses that a round of thumbnails goes on with, and refinement begins with; half of them at each next size
 STEPS = (40, 30, 25)  # of refinement at full size, at half of it, and below
-STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at last, in px of the level
+STEP_PX = (0.5, 0.05)  # how far one step moves the picture, at first and at last, in px of the level ...
+THUMBNAIL_STEP_PX = 1.0  # ... and at first on thumbnails, which are to get near from afar
 TURN = 2.0  # steps around the scene are longer, as they show less
 START_PATH_PX = 1.0  # length of the random path that each refinement starts from
 MAX_GAIN = 4.0
@@ -100,7 +101,8 @@ class Relocalizer:
         guesses = guesses[:KEPT]
         for level in range(lost.thumbnail_level, -1, -1):
             small, steps = lost.at_level(level), STEPS[min(level, len(STEPS) - 1)]
-            refined = sorted((self.refine(small, g, steps) for g in guesses), key=lambda g: g.loss)
+            step_px = THUMBNAIL_STEP_PX if level == lost.thumbnail_level else STEP_PX[0]
+            refined = sorted((self.refine(small, g, steps, step_px) for g in guesses), key=lambda g: g.loss)
             guesses = refined[: max(1, len(refined) // 2)]
         return guesses[0]
 
@@ -157,7 +159,7 @@ class Relocalizer:
 
         return render
 
-    def refine(self, small: Lost, guess: Guess, steps: int) -> Guess:
+    def refine(self, small: Lost, guess: Guess, steps: int, step_px: float = STEP_PX[0]) -> Guess:
         """The guess after `steps` steps of pose and path against the photo at its size; never worse than before."""
         focal = small.camera.Ks[0, 0, 0].item()
         exposure = self._exposure(small, guess.viewmat[None])
@@ -181,7 +183,7 @@ class Relocalizer:
             if step == steps:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = geometric(*STEP_PX, step / steps) / focal
+                group["lr"] = geometric(step_px, STEP_PX[1], step / steps) / focal
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -32,7 +32,7 @@ class LearningRates:
         found_poses: factor of `pose` and `trajectory` where structure from motion found the poses in blurred photos,
             which leaves them rougher than poses that came along.
         focus: start and end for aperture and focus of photos, in radians.
-        kernels: of the network that finds kernels.
+        kernels: of networks: the one that finds kernels, and those that widen Gaussians or weigh sub-frames.
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
         readout: start and end for the logit of the read-out's part of the largest.
         response: start and end for the log slopes of the response and the log of the light lost in the corners.

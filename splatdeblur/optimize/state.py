@@ -37,6 +37,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "queue": list(trainer.queue),
         "subframes": list(trainer.subframes),
         "looks": trainer.looks_back,
+        "growths": trainer.growths,
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
         "masks": trainer.photos.mask_marks,
@@ -61,7 +62,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.generator.set_state(state["generator"].cpu())
     trainer.queue = list(state["queue"])
     trainer.subframes = list(state["subframes"])
-    trainer.looks_back = state["looks"]
+    trainer.looks_back, trainer.growths = state["looks"], state.get("growths", 0)
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch
     watch.smooth_loss, watch.best_loss = state["losses"]

@@ -1,5 +1,6 @@
 """The optimisation: one photo, one render call, one loss, one step."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,11 +20,15 @@ from ..exposure import (
     LensBlur,
     Linear,
     RenderFn,
+    SeenAs,
     Shutter,
     Static,
     Tone,
     Trajectory,
+    Unchanged,
+    Widened,
     Window,
+    as_it_is,
 )
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
@@ -34,10 +39,13 @@ from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
 from .noise import NoiseLevel
 from .optimizers import learning_rates, make_optimizers
+from .orders import GROW_AT, grow_orders
 from .photos import PhotoSet
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .state import restore, state_of
 from .watch import Watch
+
+logger = logging.getLogger(__name__)
 
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
@@ -53,6 +61,7 @@ class TrainConfig:
         sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
         gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo or per 30 pixels of all, and
             no more than 100,000, what a CPU can train in minutes.
+        abundance: factor on what the photos call for.
         initial: share of them to start with.
         crop_pixels: a step looks at no more than about so many pixels, a random window of a larger photo; 0 for all.
         is_antialiased: Mip-Splatting's opacity compensation.
@@ -60,6 +69,8 @@ class TrainConfig:
         noise: std of the initial control points of motion, in radians.
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
+        looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
+            that run the wrong way in time.
         joins_frames: of a video of which most frames in use are neighbours, one Trajectory is trained where Bezier
             curves are asked for.
     """
@@ -69,17 +80,20 @@ class TrainConfig:
     time_limit: float = 0.0
     sh_degree: int = 1
     gaussians: int = 0
+    abundance: float = 1.0
     initial: float = 0.4
     crop_pixels: int = 60_000
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
     max_path: float = 2.0
+    looks_back: bool = True
     joins_frames: bool = True
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
+    sight: Unchanged | Widened = field(default_factory=Unchanged)
     density: Default | MCMC = field(default_factory=Default)
     loss: Loss = field(default_factory=Loss)
     rates: LearningRates = field(default_factory=LearningRates)
@@ -87,7 +101,7 @@ class TrainConfig:
 
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
-        return self.gaussians or max(1000, min(pixels, photos * pixels // 30, 100_000))
+        return self.gaussians or max(1000, int(self.abundance * min(pixels, photos * pixels // 30, 100_000)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class Trainer:
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
-            lens=config.lens, noise=config.noise, generator=self.generator, timing=photos.timing,
+            lens=config.lens, sight=config.sight, noise=config.noise, generator=self.generator, timing=photos.timing,
         ).to(device)  # fmt: skip
         self.noise = [
             NoiseLevel.of(pictures, config.loss.noise_from, keeps)
@@ -145,7 +159,7 @@ class Trainer:
         self.watch = Watch()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = 0
+        self.looks_back = self.growths = 0
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
@@ -192,8 +206,9 @@ class Trainer:
         degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
 
-        def render(viewmats: Tensor, burst: Burst | None) -> Render:
-            return self.rasterizer.render(self.scene, camera.with_viewmats(viewmats), options=options, burst=burst)
+        def render(viewmats: Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
+            views = camera.with_viewmats(viewmats)
+            return self.rasterizer.render(seen(self.scene), views, options=options, burst=burst)
 
         return render
 
@@ -218,8 +233,10 @@ class Trainer:
         frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self.subframes[frame] if is_warm else 1
-        if self.looks_back < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self.looks_back]:
+        if self.config.looks_back and self.looks_back < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self.looks_back]:
             self._look_back(level)
+        if self.exposure.motion.grows and self.growths < len(GROW_AT) and progress >= GROW_AT[self.growths]:
+            self._grow_orders()
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -240,8 +257,11 @@ class Trainer:
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self.photos.looks[frame].blur_px * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
             loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
-        if predicted.blur.gate is not None:
-            loss = loss + self.config.loss.kernels * predicted.blur.gate.mean()
+        for share in (predicted.blur.gate, predicted.weighed):
+            if share is not None:
+                loss = loss + self.config.loss.kernels * share.mean()
+        if self.exposure.motion.bends:
+            loss = loss + self.config.loss.bend * self.exposure.strain(frame, num_subframes)
         if self.exposure.tone.shared_parameters():
             loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
@@ -280,7 +300,16 @@ class Trainer:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers, focal_px)
 
-    @torch.no_grad()
+    def _grow_orders(self) -> None:
+        """At the last size but one, which is as good a witness as the last and far quicker."""
+        self.growths += 1
+        level = max(len(self.photos.pictures) - 2, 0)
+        grown = grow_orders(
+            self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self._predict, level),
+            self.photos.cameras[level].Ks[0, 0, 0].item(),
+        )  # fmt: skip
+        logger.info("%d of %d curves of motion got their next order", len(grown), len(self.photos))
+
     def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
         camera = self.photos.cameras[level].at(frame)

@@ -16,10 +16,11 @@ class Gaussians:
     Attributes:
         params: a ParameterDict with `means` [N, 3] (world units), `quats` [N, 4] (wxyz, any norm),
             `scales` [N, 3] (log of world units), `opacities` [N] (logits), `sh0` [N, 1, 3] and
-            `shN` [N, K - 1, 3] (coefficients of display-referred colour; K = (degree + 1)^2).
+            `shN` [N, K - 1, 3] (coefficients of display-referred colour; K = (degree + 1)^2). Or a dict of tensors
+            that were computed from those of another scene.
     """
 
-    params: nn.ParameterDict
+    params: nn.ParameterDict | dict[str, Tensor]
 
     @classmethod
     def from_raw(
@@ -65,6 +66,10 @@ class Gaussians:
     @property
     def sh_degree(self) -> int:
         return round((1 + self.params["shN"].shape[1]) ** 0.5) - 1
+
+    def with_raw(self, raw: dict[str, Tensor]) -> "Gaussians":
+        """The scene with some raw values replaced by computed ones, to be drawn; gradients go through."""
+        return type(self)(dict(self.params.items()) | raw)
 
     def detached(self) -> "Gaussians":
         """The same values without gradients, shared memory."""

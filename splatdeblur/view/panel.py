@@ -13,6 +13,7 @@ SPLATS, EXACT = "splats (browser)", "exact (our renderer)"
 MOST_FACTOR = 30.0
 FIRST_FACTOR = 6.0
 LEGEND = "red: how each photo smears, a tick for every sub-frame; green: the way of its camera"
+LOOK_HINT = "depth: pale is near; opacity: white is opaque; Gaussians per pixel: pale is where most overlap"
 EXPOSURE_HINT = "re-blurred: as the photo in hand was taken; motion exaggerated: time moves the camera further"
 BOX = 8.0  # reach of the crop box's sliders, in display units
 
@@ -45,7 +46,7 @@ def build(gui: viser.GuiApi, names: tuple[str, ...], *, drawn_as: str) -> Panel:
     status = gui.add_markdown("")
     with gui.add_folder("View"):
         renderer = gui.add_dropdown("drawn as", (SPLATS, EXACT), initial_value=drawn_as)
-        look = gui.add_dropdown("show", tuple(Look), initial_value=Look.COLOR)
+        look = gui.add_dropdown("show", tuple(Look), initial_value=Look.COLOR, hint=LOOK_HINT)
         has_frustums = gui.add_checkbox("cameras", True, visible=bool(names), hint="click one to fly there")
         has_paths = gui.add_checkbox("blur paths", True, visible=bool(names), hint="enlarged by the exaggeration below")
         gui.add_markdown(LEGEND, visible=bool(names))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..capture.pixels import eight_bit
-from ..exposure import LensBlur, Photo
+from ..exposure import LensBlur, Photo, SeenAs, as_it_is
 from ..geometry import Cameras
 from ..render import Burst, Render
 from ..render.rasterizer import ProjectionInfo
@@ -68,11 +68,11 @@ def predicted(stage: Stage, index: int, camera: Cameras, factor: float = 1.0) ->
     def moved(poses: Tensor) -> Tensor:
         return (enlarged(poses.double(), middle, factor) @ here).to(poses.dtype)
 
-    def render(viewmats: Tensor, burst: Burst | None) -> Render:
+    def render(viewmats: Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
         if burst is not None and burst.slices is not None:
             burst = replace(burst, slices=moved(burst.slices.flatten(0, 1)).unflatten(0, (-1, 2)))
         views = lens.with_viewmats(moved(viewmats))
-        return stage.rasterizer.render(scene, views, options=stage.options, burst=burst)
+        return stage.rasterizer.render(seen(scene), views, options=stage.options, burst=burst)
 
     count = stage.subframe_count(index)
     # Training's count is for its own size and motion; more sub-frames where the path is longer on this screen.

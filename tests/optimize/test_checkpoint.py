@@ -1,14 +1,25 @@
 """Checkpoints are whole or not there, and only data; whatever is wrong with one is a sentence."""
 
 import subprocess
+from copy import deepcopy
 
 import pytest
 import torch
 from optimize.test_trainer import make_trainer
+from runs import make_run
 
 from splatdeblur.errors import FormatError
 from splatdeblur.optimize import checkpoint
 from splatdeblur.result import load_result
+from splatdeblur.run import Run
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """The content of a checkpoint of six photos that can be read."""
+    run = make_run(tmp_path_factory.mktemp("checkpoint"))
+    assert len(load_result(run, "cpu").names) == 6
+    return torch.load(run.checkpoint)
 
 
 def test_a_checkpoint_cut_short_is_named_and_says_what_to_do(tmp_path):
@@ -89,11 +100,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_checkpoint_that_is_not_sound_is_a_sentence(run_copy, kind):
+def test_a_checkpoint_that_is_not_sound_is_a_sentence(sound, tmp_path, kind):
     damage, message = DAMAGE[kind]
-    content = torch.load(run_copy.checkpoint)
+    run, content = Run(tmp_path), deepcopy(sound)
+    run.checkpoint.parent.mkdir()
     damage(content)
-    torch.save(content, run_copy.checkpoint)
+    torch.save(content, run.checkpoint)
     with pytest.raises(FormatError, match=message) as caught:
-        load_result(run_copy, "cpu")
-    assert str(run_copy.checkpoint) in str(caught.value)
+        load_result(run, "cpu")
+    assert str(run.checkpoint) in str(caught.value)

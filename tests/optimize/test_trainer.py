@@ -78,8 +78,10 @@ def test_training_lowers_the_error_of_the_predicted_photos():
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_trains(name):
     trainer = make_trainer(replace(load_preset(name).train, steps=24, gaussians=600))
+    networks = [p.detach().clone() for p in trainer.exposure.networks()]
     events = list(trainer.run())
     moved = trainer.exposure.motion.path_px(50.0).max()
+    assert not networks or any(map(torch.ne, map(torch.sum, networks), map(torch.sum, trainer.exposure.networks())))
     assert events[-1].psnr > 8 and not any(event.note for event in events)
     assert (moved > 0.05) == trainer.exposure.has_motion
     assert {e.num_subframes for e in events} <= set(range(1, trainer.config.shutter.max_subframes + 1))

@@ -1,8 +1,10 @@
-"""A real browser to look at the viewer with."""
+"""A viewer of a run, and a real browser to look at it with."""
 
 import shutil
 
 import pytest
+
+from splatdeblur.run import Run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Software WebGL, which machines without a GPU have; no sandbox, as containers do not allow one.
@@ -21,3 +23,21 @@ def browser():
             pytest.skip(f"no Chromium here: {str(error).splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    """A copy of the trained run, for all tests of a module to show and to write into."""
+    folder = tmp_path_factory.mktemp("shown") / "run"
+    shutil.copytree(trained.folder, folder)
+    return Run(folder)
+
+
+@pytest.fixture(scope="module")
+def viewer(run):
+    """A viewer of that run, being served."""
+    pytest.importorskip("viser", reason="the extra `view` is not installed")
+    from view.served import served
+
+    with served(run) as viewer:
+        yield viewer

@@ -20,27 +20,19 @@ from splatdeblur.pipeline import make_trainer
 from splatdeblur.poses import load_cameras
 from splatdeblur.run import Run
 from splatdeblur.scene import save_scene
-from splatdeblur.showing import files_shown, stage
+from splatdeblur.showing import stage
 from splatdeblur.view.pictures import Exposed, Look, draw
 
 viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 websockets = pytest.importorskip("websockets")
 
+from view.served import is_at, serve, wait_for  # noqa: E402
+
 from splatdeblur.view import panel as panels  # noqa: E402
 from splatdeblur.view.recorder import Route  # noqa: E402
 from splatdeblur.view.session import SWEEP_STEPS  # noqa: E402
-from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WIDTH, HEIGHT = 150, 100
-
-
-def wait_for(condition, seconds=20.0):
-    """What `condition` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 class Visitor:
@@ -89,35 +81,10 @@ class Visitor:
         )  # fmt: skip
 
     def is_at(self, viewmat):
-        wxyz, position = self.session.stage.display.pose(viewmat)
-        camera = self.session.client.camera
-        return np.abs(camera.position - position).max() < 1e-4 and abs(camera.wxyz @ wxyz) > 1 - 1e-6
+        return is_at(self.session, viewmat)
 
     def leave(self):
         self._do(self._connection.close())
-
-
-@pytest.fixture(scope="module")
-def run(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shown") / "run"
-    shutil.copytree(trained.folder, folder)
-    return Run(folder)
-
-
-def serve(run, drawn_as=panels.SPLATS):
-    """A viewer of a run, or of the scene file that a Run is made of."""
-    snapshots = Snapshots(lambda: stage(run.folder, "cpu"), files_shown(run.folder))
-    return Viewer(run, snapshots, host="127.0.0.1", port=0, drawn_as=drawn_as)
-
-
-@pytest.fixture(scope="module")
-def viewer(run):
-    viewer = serve(run)
-    with ThreadPoolExecutor() as pool:
-        following = pool.submit(viewer.follow)
-        yield viewer
-        viewer.stop()
-        following.result(10)
 
 
 @pytest.fixture

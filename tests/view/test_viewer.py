@@ -1,8 +1,6 @@
 """The viewer in a real headless Chromium, drawing in software."""
 
 import io
-import shutil
-import threading
 import time
 from dataclasses import replace
 from math import tan
@@ -13,18 +11,17 @@ import torch
 from PIL import Image
 
 from splatdeblur.geometry import exp, inverse
-from splatdeblur.run import Run
 from splatdeblur.scene import Gaussians
-from splatdeblur.showing import files_shown, stage
+from splatdeblur.showing import stage
 from splatdeblur.view.curves import screen_camera, vertical_fov
 from splatdeblur.view.pictures import draw
 
 viser = pytest.importorskip("viser", reason="the extra `view` is not installed")
 
-from splatdeblur.view import panel as panels  # noqa: E402
+from view.served import is_at, soon, wait_for  # noqa: E402
+
 from splatdeblur.view.page import write_page  # noqa: E402
 from splatdeblur.view.trial import PATIENCE_S, seconds_for_splats  # noqa: E402
-from splatdeblur.view.viewer import Snapshots, Viewer  # noqa: E402
 
 WINDOW = {"width": 800, "height": 360}
 DOTS = 150
@@ -32,42 +29,9 @@ LIKE_DB = 26  # two renderers' pictures of one thing, one of them compressed; an
 FREE = np.s_[200:, :380]  # of a screenshot, what neither controls nor messages cover
 
 
-def soon(condition, seconds):
-    """What `condition` returns once it is true, or last."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def wait_for(condition, seconds=60.0):
-    """What `condition` returns once it is true."""
-    found = soon(condition, seconds)
-    assert found, "waited in vain"
-    return found
-
-
 def wait_until_drawn(page):
     """Until the page has drawn what it knows."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-@pytest.fixture(scope="module")
-def shown_run(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shown") / "run"
-    shutil.copytree(trained.folder, folder)
-    return Run(folder)
-
-
-@pytest.fixture(scope="module")
-def viewer(shown_run):
-    snapshots = Snapshots(lambda: stage(shown_run.folder, "cpu"), files_shown(shown_run.folder))
-    viewer = Viewer(shown_run, snapshots, host="127.0.0.1", port=0, drawn_as=panels.SPLATS)
-    thread = threading.Thread(target=viewer.follow)
-    thread.start()
-    yield viewer
-    viewer.stop()
-    thread.join()
 
 
 def visit(browser, viewer):
@@ -94,13 +58,6 @@ def psnr(picture, truth):
 
 def screenshot(page):
     return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-
-
-def is_at(session, viewmat):
-    """Whether a browser's camera, as the browser tells, is where `viewmat` says."""
-    wxyz, position = session.stage.display.pose(viewmat)
-    camera = session.client.camera
-    return np.abs(camera.position - position).max() < 1e-3 and abs(camera.wxyz @ wxyz) > 1 - 1e-5
 
 
 def choose(page, before, after):
@@ -169,7 +126,7 @@ def test_clicking_a_frustum_flies_there_and_shows_the_photo(visitor):
         return soon(lambda: session.index == 3, 1.5)
 
     wait_for(is_clicked)
-    wait_for(lambda: is_at(session, shown.camera(3).viewmats[0]))
+    wait_for(lambda: is_at(session, shown.camera(3).viewmats[0], 1e-3))
     photo = shown.read_photo("003.png").numpy() * 255
     wait_for(lambda: session.panel.pictures[0].image.shape == photo.shape)
     wait_for(lambda: psnr(session.panel.pictures[0].image, photo) > 50)
@@ -180,7 +137,7 @@ def test_the_shutter_slider_moves_the_camera_and_the_picture(visitor):
     before = screenshot(page)
     page.get_by_role("slider").first.focus()
     page.keyboard.press("Home")
-    wait_for(lambda: is_at(session, session.stage.path(session.index, torch.tensor([0.0]))[0]))
+    wait_for(lambda: is_at(session, session.stage.path(session.index, torch.tensor([0.0]))[0], 1e-3))
     wait_for(lambda: np.abs(screenshot(page)[FREE].astype(float) - before[FREE]).mean() > 1)
 
 
@@ -205,13 +162,13 @@ def test_two_browsers_go_their_own_ways(browser, viewer, visitor):
     for session, index in ((first, 1), (second, 4)):
         session.fly_to(index)
     for session, index in ((first, 1), (second, 4)):
-        wait_for(lambda session=session, index=index: is_at(session, session.stage.camera(index).viewmats[0]))
+        wait_for(lambda session=session, index=index: is_at(session, session.stage.camera(index).viewmats[0], 1e-3))
     page.close()
     wait_for(lambda: len(viewer.sessions) == 1)
 
 
-def test_a_shared_page_opens_without_a_server(browser, shown_run, tmp_path):
-    dots = with_dots(stage(shown_run.folder, "cpu"), background=1.0)
+def test_a_shared_page_opens_without_a_server(browser, run, tmp_path):
+    dots = with_dots(stage(run.folder, "cpu"), background=1.0)
     write_page(dots, tmp_path / "scene.html")
     page = browser.new_page(viewport=WINDOW)
     page.context.set_offline(True)

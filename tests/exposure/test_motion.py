@@ -1,0 +1,71 @@
+"""Curves of a lower order inside those of a higher one, and space that bends along the path."""
+
+import pytest
+import torch
+
+from splatdeblur.exposure import Bezier
+from splatdeblur.exposure.motion import Motion, bernstein, order_projection
+from splatdeblur.geometry import exp, inverse
+
+TIMES = torch.linspace(0, 1, 9, dtype=torch.float64)
+VIEWMATS = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+
+
+def make(model, noise=0.05):
+    depths = VIEWMATS.new_full((2,), 2.0)
+    return Motion(model, VIEWMATS, depths, noise=noise, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize(("lower", "order"), [(1, 2), (1, 5), (3, 4), (4, 9), (5, 5)])
+def test_a_curve_of_lower_order_is_exactly_one_of_higher_order(lower, order):
+    points = torch.randn(lower + 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    times = torch.linspace(0, 1, 16, dtype=torch.float64)
+    curve = bernstein(times, lower) @ points
+    raised = torch.linalg.lstsq(bernstein(times, order), curve).solution
+    torch.testing.assert_close(bernstein(times, order) @ raised, curve, atol=1e-9, rtol=0)
+    torch.testing.assert_close(order_projection(lower, order) @ raised, raised, atol=1e-9, rtol=0)
+
+
+def test_a_photo_gets_a_curve_of_the_order_that_it_has_by_now():
+    motion = make(Bezier(order=5, grows_from=1))
+    straight = bernstein(TIMES, 5) @ motion.points(0)
+    torch.testing.assert_close(straight.diff(dim=0)[1:], straight.diff(dim=0)[:-1], atol=1e-12, rtol=0)
+    motion.orders[0] = 3
+    cubic = bernstein(TIMES, 5) @ motion.points(0)
+    assert (cubic - straight).abs().max() > 1e-3
+    assert cubic.diff(n=4, dim=0).abs().max() < 1e-12
+    assert motion.state_dict()["orders"].tolist() == [3, 1]
+
+
+def test_a_curve_stays_the_same_when_its_order_grows():
+    motion = make(Bezier(order=4, grows_from=1))
+    with torch.no_grad():
+        motion.control_points[0].copy_(motion.points(0))
+    before = motion(0, TIMES)
+    motion.orders[0] = 2
+    torch.testing.assert_close(motion(0, TIMES), before, atol=1e-12, rtol=0)
+
+
+def test_orders_that_do_not_grow_leave_no_trace():
+    assert "orders" not in make(Bezier(order=3)).state_dict()
+    assert torch.equal(make(Bezier(order=3)).points(0), make(Bezier(order=3)).control_points[0])
+
+
+def test_bending_leaves_poses_alone_and_is_nothing_in_the_middle():
+    rigid, bending = make(Bezier(order=3)), make(Bezier(order=3, bends=True))
+    assert rigid.bent(VIEWMATS, 0, TIMES[:2]) is VIEWMATS
+    poses = bending(0, TIMES)
+    torch.testing.assert_close(poses @ inverse(poses), VIEWMATS[:1].expand(9, 4, 4), atol=1e-12, rtol=0)
+    bent = bending.bent(poses, 0, TIMES)
+    torch.testing.assert_close(bent[4], poses[4], atol=1e-12, rtol=0)
+    assert (bent[0] - poses[0]).abs().max() > 1e-3
+    torch.testing.assert_close(bending.bent(poses, 0, TIMES, 0), poses)
+
+
+def test_turning_is_no_bending_and_stretching_is():
+    motion = make(Bezier(order=1, bends=True), noise=0.0)
+    turn = exp(torch.tensor([0, 0, 0, 0, 0, 0.2], dtype=torch.float64))[:3, :3] - torch.eye(3)
+    for matrix, is_bent in ((turn, False), (torch.diag(turn.new_tensor([0.2, 0, 0])), True)):
+        with torch.no_grad():
+            motion.control_points[0][:, 6:] = torch.stack([-matrix.flatten(), matrix.flatten()])
+        assert (motion.strain(0, TIMES[-1:]) > 1e-3) == is_bent
