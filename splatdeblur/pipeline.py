@@ -64,8 +64,7 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
     stopped. Saves on interruption, and every so often."""
     run.require(run.poses / "poses.json", "pose")
     trainer = make_trainer(run, config)
-    chosen = replace(config.train, motion=trainer.config.motion)
-    settings = plain(replace(config, downscale=downscale_of(run, config), train=chosen))
+    settings = plain(replace(config, downscale=downscale_of(run, config)))
     _resume(run, trainer, settings)
     if trainer.progress < 1:
         save_config(config_from_plain(settings), run.config)

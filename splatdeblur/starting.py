@@ -1,6 +1,5 @@
 """The start of a training: photos, poses and settings of a run made into a trainer at its first step."""
 
-import logging
 from collections.abc import Collection
 from dataclasses import astuple, replace
 from itertools import pairwise
@@ -16,14 +15,12 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import CaptureError, ConfigError, PoseError
-from .exposure import Bezier, Defocus, Static, Timing, Trajectory
+from .exposure import Defocus, Static, Timing, Trajectory
 from .geometry import Cameras
 from .optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
 from .poses.reconstruction import Reconstruction, load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .run import Run
-
-logger = logging.getLogger(__name__)
 
 TARGET_WIDTH_PX = 400  # what downscale 0 aims at
 BLUR_PATCHES = 6  # across a photo, which tell how blurred it is
@@ -42,7 +39,6 @@ def make_trainer(run: Run, config: Config, without: Collection[str] = ()) -> Tra
     reconstruction = load_reconstruction(run)
     chosen = [i for i in _chosen(reconstruction, Choices.load(run.choices)) if reconstruction.names[i] not in without]
     names = tuple(reconstruction.names[i] for i in chosen)
-    config = replace(config, train=_for_its_frames(config.train, Capture.load(run.capture), names))
     photos = load_photos(run, config, names, reconstruction.cameras.at(chosen))
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
@@ -135,21 +131,6 @@ def _look(picture: Tensor) -> Looks | None:
     _, motion, defocus = seen.probabilities
     most = seen.map.strength_px[seen.map.confidence > 0].quantile(0.9).item()
     return Looks(seen.strength_px, max(most, seen.strength_px), defocus / max(motion + defocus, 1e-6))
-
-
-def _for_its_frames(settings: TrainConfig, shots: Capture, names: tuple[str, ...]) -> TrainConfig:
-    """One path for a video of which most frames in use are neighbours: what one says of the next one's speed is worth
-    more than the freedom of a curve for each."""
-    if not (settings.joins_frames and isinstance(settings.motion, Bezier) and shots.is_video):
-        return settings
-    try:
-        timing = timing_of(shots, names)
-    except ConfigError:
-        return settings
-    if not timing.is_dense:
-        return settings
-    logger.info("one path through the whole video, of which every frame sees its part (train.joins_frames)")
-    return replace(settings, motion=Trajectory())
 
 
 def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:

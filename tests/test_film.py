@@ -50,16 +50,6 @@ def test_photos_without_times_are_refused_with_a_way_out(run_copy, config):
         starting.make_trainer(as_film(run_copy, [0.0, 1.0, 2.0, 3.0, 5.0, 6.0], is_video=False), config)
 
 
-def test_only_a_video_of_neighbouring_frames_gets_one_path_by_itself(run_copy, small_config):
-    def motion(config=small_config, **film):
-        return type(starting.make_trainer(as_film(run_copy, **film), config).config.motion).__name__
-
-    assert motion() == "Trajectory"
-    assert motion(is_video=False) == motion(times=[i * 2 * INTERVAL_S for i in range(6)]) == "Bezier"
-    assert motion(with_settings(small_config, ("train.joins_frames=false",))) == "Bezier"
-    assert motion(with_settings(small_config, ("train.motion={type: Linear}",))) == "Linear"
-
-
 def test_exposures_that_the_photos_tell_are_used(run_copy, config):
     motion = starting.make_trainer(as_film(run_copy, exposure_s=0.02), config).exposure.motion
     assert not motion.shared_parameters()

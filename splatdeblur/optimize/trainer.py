@@ -69,10 +69,7 @@ class TrainConfig:
         noise: std of the initial control points of motion, in radians.
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
-        looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
-            that run the wrong way in time.
-        joins_frames: of a video of which most frames in use are neighbours, one Trajectory is trained where Bezier
-            curves are asked for.
+    looks_back: bool = True
     """
 
     steps: int = 6000
@@ -88,7 +85,6 @@ class TrainConfig:
     noise: float = 5e-4
     max_path: float = 2.0
     looks_back: bool = True
-    joins_frames: bool = True
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
