@@ -69,7 +69,8 @@ class TrainConfig:
         noise: std of the initial control points of motion, in radians.
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
-    looks_back: bool = True
+        looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
+            that run the wrong way in time.
     """
 
     steps: int = 6000
