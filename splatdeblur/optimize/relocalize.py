@@ -101,8 +101,8 @@ class Relocalizer:
         guesses = guesses[:KEPT]
         for level in range(lost.thumbnail_level, -1, -1):
             small, steps = lost.at_level(level), STEPS[min(level, len(STEPS) - 1)]
-            step_px = THUMBNAIL_STEP_PX if level == lost.thumbnail_level else STEP_PX[0]
-            refined = sorted((self.refine(small, g, steps, step_px) for g in guesses), key=lambda g: g.loss)
+            is_thumbnail = level == lost.thumbnail_level
+            refined = sorted((self.refine(small, g, steps, is_thumbnail) for g in guesses), key=lambda g: g.loss)
             guesses = refined[: max(1, len(refined) // 2)]
         return guesses[0]
 
@@ -159,11 +159,12 @@ class Relocalizer:
 
         return render
 
-    def refine(self, small: Lost, guess: Guess, steps: int, step_px: float = STEP_PX[0]) -> Guess:
-        """The guess after `steps` steps of pose and path against the photo at its size; never worse than before."""
+    def refine(self, small: Lost, guess: Guess, steps: int, is_thumbnail: bool = False) -> Guess:
+        """The guess after `steps` steps of pose and path against the photo at its size; never worse than before. A
+        thumbnail, in which blur hardly shows, tells of the pose alone."""
         focal = small.camera.Ks[0, 0, 0].item()
         exposure = self._exposure(small, guess.viewmat[None])
-        path = exposure.motion.control_points[0] if self.config.motion.controls else None
+        path = exposure.motion.control_points[0] if self.config.motion.controls and not is_thumbnail else None
         if path is not None and guess.path.any():
             path.data.copy_(guess.path)
         delta = guess.viewmat.new_zeros(6, requires_grad=True)
@@ -171,6 +172,7 @@ class Relocalizer:
         groups = [{"params": [delta]}] + ([{"params": [path]}] if path is not None else [])
         optimizer = torch.optim.Adam(groups, lr=1.0, betas=(0.9, 0.99))
         turns = delta.new_tensor([1, 1, 1, TURN, TURN, 1])
+        first_px, last_px = (THUMBNAIL_STEP_PX if is_thumbnail else STEP_PX[0]), STEP_PX[1]
         best: Guess | None = None
         for step in range(steps + 1):
             viewmat = exp(_around_scene(delta * turns, small.depth)) @ guess.viewmat
@@ -183,7 +185,7 @@ class Relocalizer:
             if step == steps:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = geometric(step_px, STEP_PX[1], step / steps) / focal
+                group["lr"] = geometric(first_px, last_px, step / steps) / focal
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -65,6 +65,7 @@ class Session:
         self._listen()
         self.show(stage)
         client.camera.on_update(lambda _: self._on_camera())
+        self._on_camera()  # a browser that has come stands where it says, and says so again only when it moves
         if drawn_as is None:
             threading.Thread(target=self._try_splats, daemon=True).start()
 

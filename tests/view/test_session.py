@@ -38,14 +38,14 @@ WIDTH, HEIGHT = 150, 100
 class Visitor:
     """A browser without eyes."""
 
-    def __init__(self, viewer):
+    def __init__(self, viewer, position=(0, -4, 0)):
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         known = set(viewer.sessions)
         url = f"127.0.0.1:{viewer.port}"
         self._connection = self._do(self._connect(url))
         self._send(
-            type="ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=(0, -4, 0), fov=1.0, near=0.01, far=1000.0,
+            type="ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=position, fov=1.0, near=0.01, far=1000.0,
             image_height=HEIGHT, image_width=WIDTH, look_at=(0, 0, 0), up_direction=(0, 0, 1),
         )  # fmt: skip
         (new,) = wait_for(lambda: set(viewer.sessions) - known)
@@ -240,7 +240,7 @@ def test_exaggerated_motion_is_shown_at_once(visitor, monkeypatch):
     session.place = lambda viewmat: (placed.append(viewmat), place(viewmat))
     visitor.change(visitor.panel.factor, 12.0)
     visitor.change(visitor.panel.exposed, Exposed.EXAGGERATED)
-    wait_for(lambda: len(placed) == SWEEP_STEPS + 1)
+    wait_for(lambda: len(placed) > SWEEP_STEPS)
     start = session.stage.path(3, torch.tensor([0.0]), 12.0)[0]
     assert min((viewmat - start).abs().max() for viewmat in placed) < 1e-5
     wait_for(lambda: visitor.is_at(session.stage.camera(3).viewmats[0]))
@@ -337,6 +337,17 @@ def test_a_photo_that_is_missing_keeps_no_other_from_its_frustum(run, tmp_path, 
     visitor.leave()
     viewer.stop()
     assert "001.png cannot be read" in caplog.text
+
+
+def test_a_browser_that_opens_at_a_photo_is_not_shown_that_photo_before_the_scene(viewer):
+    far = Visitor(viewer, (0.0, -40.0, 0.0))
+    shown = far.session.stage
+    near = Visitor(viewer, tuple(shown.display.pose(shown.camera(0).viewmats[0])[1].tolist()))
+    wait_for(lambda: not near.session.scenery._frustums[0].visible)
+    assert any(frustum.visible for frustum in near.session.scenery._frustums)
+    assert all(frustum.visible for frustum in far.session.scenery._frustums)
+    for visitor in (far, near):
+        visitor.leave()
 
 
 def test_frustums_made_anew_are_hidden_where_the_viewer_stands_in_them(visitor):
