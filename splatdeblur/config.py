@@ -39,6 +39,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.noise": (0, 1),
     "train.motion.order": (1, 30),
     "train.motion.grows_from": (0, 30),
+    "train.motion.knots": (1, 8),
+    "train.motion.share": (0.02, 1),
+    "train.motion.cut_s": (1e-3, ENDLESS),
+    "train.motion.cut_speed": (1, ENDLESS),
     "train.shutter.max_subframes": (1, 1000),
     "train.shutter.weights.stride_px": (1, 16),
     "train.shutter.weights.features": (1, 1024),
@@ -203,6 +207,7 @@ def checked(config: Config) -> Config:
     rates = config.train.rates
     decays = {"rates.means": rates.means, "rates.motion": rates.motion, "rates.readout": rates.readout}
     decays |= {"rates.response": rates.response, "rates.focus": rates.focus, "rates.tone": rates.tone}
+    decays |= {"rates.trajectory": rates.trajectory, "rates.share": rates.share}
     decays |= {"rates.pose": rates.pose} if rates.pose[0] else {}  # 0 keeps the poses as they are
     decays |= {"density.threshold": getattr(config.train.density, "threshold", (1.0,))}
     for key, values in decays.items():

@@ -124,7 +124,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
         return
     old = checkpoints.load(run.checkpoint)
     left_out = set(old.names) - set(trainer.photos.names) - Choices.load(run.choices).test
-    if left_out:
+    if left_out and old.timing is None:  # the path of a video is one, and what a photo did to it stays in it
         logger.info("going on without %s", ", ".join(sorted(left_out)))
         old = old.without(left_out)
     cameras = trainer.photos.cameras[-1].to("cpu")
@@ -134,6 +134,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
         and all(old.settings.get(key) == settings[key] for key in ("downscale", "train"))
         and torch.equal(old.cameras.viewmats, cameras.viewmats)
         and torch.equal(old.cameras.Ks, cameras.Ks)
+        and old.timing == trainer.photos.timing
     )
     if is_same:
         try:

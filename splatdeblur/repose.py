@@ -23,7 +23,7 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import TrainingError
-from .exposure import Lens, Shutter
+from .exposure import Lens, Shutter, pose_at
 from .geometry import Cameras, interpolate, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
@@ -293,6 +293,8 @@ class _Search:
         )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
         starts = [some, between[nearest[:MOST_STARTS]], self._on_the_way(name)]
+        if (passing := self._passing(name)) is not None:
+            starts.append(passing[None])
         starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
             starts.append(self._full_camera(name).viewmats.to(poses))
@@ -308,6 +310,15 @@ class _Search:
         world_from_camera = inverse(self.poses)
         ends = world_from_camera[near].expand(len(others), 4, 4)
         return inverse(interpolate(world_from_camera[others], ends, self.poses.new_tensor(shares)))
+
+    def _passing(self, name: str) -> Float[Tensor, "4 4"] | None:
+        """Where the camera of a video passed at a lost frame's time, by the trained frames before and after it."""
+        shots = Capture.load(self.run.capture)
+        times = {frame.name: frame.time_s for frame in shots.frames}
+        if not shots.is_video or times[name] is None:
+            return None
+        stamps = torch.tensor([times[other] for other in self.names], dtype=torch.float64)
+        return pose_at(self.poses, stamps.to(self.poses.device), times[name])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class Result:
         if not self.exposure.has_motion:
             return TrainedPhotos(self.names, cameras)
         times = torch.linspace(0, 1, PATH_SAMPLES)
-        paths = torch.stack([self.exposure.motion(i, times) for i in frames])
+        paths = torch.stack([self.exposure.path(i, times) for i in frames])
         focal_px = self.cameras.Ks[:, 0, 0].mean().item()
         blur = torch.stack([self.exposure.blur_px(i, focal_px) for i in frames])
         return TrainedPhotos(self.names, cameras, paths, times, blur)

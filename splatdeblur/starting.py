@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import astuple, replace
+from itertools import pairwise
 from math import isfinite
 from statistics import median
 
@@ -14,7 +15,7 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import CaptureError, ConfigError, PoseError
-from .exposure import Defocus, Static
+from .exposure import Defocus, Static, Timing, Trajectory
 from .geometry import Cameras
 from .optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
 from .poses.reconstruction import Reconstruction, load_reconstruction, mask_path, photo_path
@@ -61,7 +62,35 @@ def load_photos(run: Run, config: Config, names: tuple[str, ...], full: Cameras)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])
     _require_sense(cameras, downscale)
     photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
-    return replace(photos, looks=_looks(photos.pictures[-1], config.train))
+    timing = timing_of(Capture.load(run.capture), names) if isinstance(config.train.motion, Trajectory) else None
+    return replace(photos, looks=_looks(photos.pictures[-1], config.train), timing=timing)
+
+
+def timing_of(shots: Capture, names: tuple[str, ...]) -> Timing:
+    """When some photos of a capture were taken, and for how long as far as all of them tell.
+
+    Raises:
+        ConfigError: not all have times of their own, or those are whole seconds, too coarse to tell movement.
+    """
+    frames = {frame.name: frame for frame in shots.frames}
+    chosen = [frames[name] for name in names]
+    advice = "one path through all photos (train.motion.type=Trajectory) needs a video; take train.motion.type=Bezier"
+    times = [frame.time_s for frame in chosen]
+    timeless = [frame.name for frame in chosen if frame.time_s is None]
+    if timeless:
+        raise ConfigError(f"{len(timeless)} of {len(names)} photos have no time ({timeless[0]}, say): {advice}")
+    if len(set(times)) < len(times):
+        twice = next(frame.name for frame in chosen if times.count(frame.time_s) > 1)
+        raise ConfigError(f"several photos have the same time ({twice}, say): {advice}")
+    if not shots.is_video and all(float(time).is_integer() for time in times):
+        raise ConfigError(f"the photos' times are whole seconds: {advice}")
+    intervals = [f.interval_s for f in shots.frames if f.interval_s]
+    exposures = tuple(frame.exposure_s for frame in chosen)
+    return Timing(
+        tuple(times),
+        median(intervals) if intervals else min(b - a for a, b in pairwise(sorted(times))),
+        None if None in exposures else exposures,
+    )
 
 
 def _chosen(reconstruction: Reconstruction, choices: Choices) -> list[int]:
@@ -108,9 +137,9 @@ def _for_its_poses(settings: TrainConfig, run: Run) -> TrainConfig:
     """Corrections of the poses as fast as where they come from demands."""
     if Capture.load(run.capture).known_poses is not None:
         return settings
-    start, end = settings.rates.pose
-    factor = settings.rates.found_poses
-    return replace(settings, rates=replace(settings.rates, pose=(start * factor, end * factor)))
+    rates = settings.rates
+    pose, trajectory = ((a * rates.found_poses, b * rates.found_poses) for a, b in (rates.pose, rates.trajectory))
+    return replace(settings, rates=replace(rates, pose=pose, trajectory=trajectory))
 
 
 def _require_sense(cameras: Cameras, downscale: float) -> None:

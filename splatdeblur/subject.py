@@ -76,7 +76,7 @@ class Subject:
         exposure, lens, scene = self.exposure, camera.to(self.rasterizer.device), self.seen_through(camera)
         focal_px = camera.Ks[0, 0, 0].item()
         enlarged = focal_px / self.focals_px[frame].item()
-        length_px = exposure.motion.length_px(frame, focal_px).item() * shutter
+        length_px = exposure.length_px(frame, focal_px).item() * shutter
         count = min(exposure.shutter.needed(length_px), MAX_SUBFRAMES)
 
         def render(viewmats: torch.Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:

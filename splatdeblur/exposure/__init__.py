@@ -6,11 +6,12 @@ from .motion import Bezier, CubicSpline, Linear, Static
 from .shutter import Shutter
 from .sight import SeenAs, Unchanged, Widened, as_it_is
 from .tone import Tone
+from .trajectory import Timing, Trajectory, pose_at
 from .weights import EvenWeights, PixelWeights
 from .window import Window
 
 __all__ = [
     "Bezier", "CubicSpline", "Defocus", "EvenWeights", "Exposure", "Focused", "Lens", "LensBlur", "Linear",
-    "NoKernels", "Photo", "PixelKernels", "PixelWeights", "RenderFn", "SeenAs", "Shutter", "Static", "Tone",
-    "Unchanged", "Widened", "Window", "as_it_is",
+    "NoKernels", "Photo", "PixelKernels", "PixelWeights", "RenderFn", "SeenAs", "Shutter", "Static", "Timing", "Tone",
+    "Trajectory", "Unchanged", "Widened", "Window", "as_it_is", "pose_at",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from .motion import Motion, MotionModel
 from .shutter import Shutter, ShutterTimes
 from .sight import Unchanged, Widened, Widening
 from .tone import Tone, ToneCurve
+from .trajectory import Timing, Trajectory, VideoMotion
 from .weights import PixelWeights, SubframeWeights
 from .window import Window
 
@@ -50,21 +51,26 @@ class Exposure(nn.Module):
         viewmats: Float[Tensor, "frame 4 4"],
         depths: Float[Tensor, "frame"],
         *,
-        motion: MotionModel,
+        motion: MotionModel | Trajectory,
         shutter: Shutter,
         tone: Tone,
         lens: Lens = Lens(),
         sight: Unchanged | Widened = Unchanged(),
         noise: float = 3e-4,
         generator: torch.Generator,
+        timing: Timing | None = None,
     ) -> None:
         """For photos with mid-exposure poses `viewmats` and the scene at about z-depth `depths`.
 
         `noise` is the std of the initial control points in radians: zero would be a saddle, as a path and its
-        reverse give the same photo.
+        reverse give the same photo. A `Trajectory` needs the photos' `timing`.
         """
         super().__init__()
-        self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
+        if isinstance(motion, Trajectory):
+            assert timing is not None
+            self.motion = VideoMotion(motion, viewmats, depths, timing, noise=noise, generator=generator)
+        else:
+            self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
         self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
@@ -83,9 +89,12 @@ class Exposure(nn.Module):
     def path(self, frame: int, times: Float[Tensor, "time"], open_for: float | int = 1) -> Float[Tensor, "time 4 4"]:
         """Poses of photo `frame` at shutter times, had the shutter been open `open_for` times as long.
 
-        A shorter exposure is the middle of the path. What the camera did beyond it nobody saw: for a longer one the
-        path is taken larger about its middle, as if the camera had moved so much faster.
+        A shorter exposure is the middle of the path. What the camera did beyond it nobody saw, but in a video: for a
+        longer one the path is taken larger about its middle, as if the camera had moved so much faster.
         """
+        span = 1 + self.shutter.readout
+        if isinstance(self.motion, VideoMotion):
+            return self.motion(frame, times, span * open_for)
         viewmats = self.motion(frame, 0.5 + (times - 0.5) * min(open_for, 1))
         if open_for <= 1:
             return viewmats
@@ -116,11 +125,9 @@ class Exposure(nn.Module):
         """
         settings = self.shutter.shutter
         window = window or Window.whole(camera.width, camera.height)
-        times = self.shutter.render_times(frame, num_subframes)
-        viewmats = self.motion.bent(self.path(frame, times, open_for), frame, times, open_for)
+        viewmats, slices = self._instants(frame, num_subframes, open_for)
         burst = None
         if self.has_motion:
-            slices = self._slices(frame, num_subframes, open_for) if settings.is_thick else None
             if settings.is_rolling and num_subframes > 1:
                 weights = self.shutter.row_weights(window.rows(viewmats), num_subframes)
             else:
@@ -158,13 +165,20 @@ class Exposure(nn.Module):
         unit = self.motion.units[frame, 0]
         return self.lens(light, depth, frame, camera, unit=unit, level=level, enlarged=enlarged)
 
-    def _slices(self, frame: int, num_subframes: int, open_for: float | int) -> Float[Tensor, "subframe 2 4 4"]:
-        """Poses at the start and at the end of what each sub-frame stands for."""
+    def _instants(
+        self, frame: int, num_subframes: int, open_for: float | int
+    ) -> tuple[Float[Tensor, "subframe 4 4"], Float[Tensor, "subframe 2 4 4"] | None]:
+        """What is drawn, and the poses at the start and at the end of what each sub-frame stands for if it is thick."""
+        times = self.shutter.render_times(frame, num_subframes)
+        if not (self.has_motion and self.shutter.shutter.is_thick):
+            return self.motion.bent(self.path(frame, times, open_for), frame, times, open_for), None
         starts, ends = self.shutter.slices(frame, num_subframes)
-        if self.shutter.shutter.is_rolling:
-            return self.path(frame, torch.cat([starts, ends]), open_for).unflatten(0, (2, -1)).transpose(0, 1)
-        edges = self.path(frame, torch.cat([starts, ends[-1:]]), open_for)  # one slice ends where the next begins
-        return torch.stack([edges[:-1], edges[1:]], dim=1)
+        if not self.shutter.shutter.is_rolling:
+            ends = ends[-1:]  # one slice ends where the next begins
+        poses = self.path(frame, torch.cat([times, starts, ends]), open_for)  # in one go, which is quicker
+        middles, first, last = poses.split([num_subframes, num_subframes, len(ends)])
+        last = last if len(last) == num_subframes else torch.cat([first[1:], last])
+        return self.motion.bent(middles, frame, times, open_for), torch.stack([first, last], dim=1)
 
     def strain(self, frame: int, num_subframes: int) -> Float[Tensor, ""]:
         """How far the bending of space in a photo's sub-frames is from a rotation."""
@@ -172,11 +186,23 @@ class Exposure(nn.Module):
 
     def sharp_viewmat(self, frame: int, time: float = 0.5) -> Float[Tensor, "4 4"]:
         """The pose of photo `frame` at one instant of its exposure."""
-        return self.motion(frame, self.motion.units.new_tensor([time]))[0]
+        return self.path(frame, self.motion.units.new_tensor([time]))[0]
+
+    def exposure_s(self, frame: int) -> float | None:
+        """How long photo `frame` was exposed, in seconds, as far as training knows."""
+        return self.motion.exposure_s(frame).item() if isinstance(self.motion, VideoMotion) else None
+
+    def length_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
+        """About how long a photo's path is in the picture, exposure and read-out together."""
+        return self.motion.length_px(frame, focal_px, 1 + self.shutter.readout)
 
     def blur_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
         """About how long a photo's blur is, in px: the part of its path that one row is exposed to."""
-        return self.motion.length_px(frame, focal_px) * self.shutter.exposure_share()
+        return self.length_px(frame, focal_px) * self.shutter.exposure_share()
+
+    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
+        """`length_px` of every photo."""
+        return self.motion.path_px(focal_px, 1 + self.shutter.readout.detach())
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
         """Scales a photo's path down until its blur is no longer than `longest_px`."""
@@ -186,4 +212,4 @@ class Exposure(nn.Module):
         """How many sub-frames each photo needs by now, from the length of its path."""
         if not self.has_motion:
             return [1] * len(self.motion.poses)
-        return [self.shutter.count(path, progress) for path in self.motion.path_px(focal_px).tolist()]
+        return [self.shutter.count(path, progress) for path in self.path_px(focal_px).tolist()]

@@ -109,6 +109,21 @@ def order_projection(lower: int, order: int) -> Float[Tensor, "control control"]
 MotionModel = Static | Linear | CubicSpline | Bezier
 
 
+def path_length_px(curve: Float[Tensor, "time 6"], focal_px: float) -> Float[Tensor, ""]:
+    """About how long a blur is, in px: the path of a point at the scene's depth, near the optical axis, for a curve in
+    radians and scene depths."""
+    x = curve[:, 0] + curve[:, 4]  # to the right, by moving the world or by turning it about y
+    y = curve[:, 1] - curve[:, 3]
+    # Turning about the axis moves points off it by the angle times their distance: a quarter focal length, say.
+    roll = 0.25 * curve[:, 5]
+    squared = torch.stack([x, y, roll], dim=-1).diff(dim=0).square().sum(-1)
+    return focal_px * (squared + 1e-14).sqrt().sum()  # the small number keeps the gradient finite at rest
+
+
+Span = float | Float[Tensor, ""]
+"""How many exposures shutter time covers, more than one with a rolling shutter; a photo's own curve covers it all."""
+
+
 class Motion(nn.Module):
     """The curves of all photos.
 
@@ -118,6 +133,8 @@ class Motion(nn.Module):
     Buffer:
         orders: of each photo's curve, where orders grow.
     """
+
+    is_reversible: ClassVar[bool] = True  # blur alone leaves open which way a path ran
 
     def __init__(
         self,
@@ -154,7 +171,19 @@ class Motion(nn.Module):
         """0 in the middle of the exposure."""
         return (self.model.basis(times) - self.model.basis(times.new_tensor([0.5]))) @ self.points(frame)
 
-    def forward(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, "time 4 4"]:
+    def of_photos(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters that move only when a photo they are about is seen, by the name of their learning rate."""
+        return {"motion": list(self.control_points), "pose": list(self.pose_deltas)}
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Those of the camera, for all photos: none."""
+        return []
+
+    def pose_delta(self, frame: int) -> Float[Tensor, "6"]:
+        """By how much the middle of a photo's exposure has left the pose that training started from."""
+        return self.pose_deltas[frame]
+
+    def forward(self, frame: int, times: Float[Tensor, "time"], span: Span = 1.0) -> Float[Tensor, "time 4 4"]:
         """View matrices of photo `frame` at shutter times in [0, 1]."""
         delta = self.pose_deltas[frame].expand(len(times), 6)
         if self.model.controls:
@@ -180,18 +209,12 @@ class Motion(nn.Module):
         affine = self.bent(eye.expand(len(times), 4, 4), frame, times)[:, :3, :3]
         return (affine @ affine.mT - eye[:3, :3]).abs().mean()
 
-    def length_px(self, frame: int, focal_px: float, num_times: int = 17) -> Float[Tensor, ""]:
-        """About how long a photo's blur is, in px: the path of a point at the scene's depth, near the optical axis."""
+    def length_px(self, frame: int, focal_px: float, span: Span = 1.0, num_times: int = 17) -> Float[Tensor, ""]:
+        """About how long a photo's blur is, in px."""
         if not self.model.controls:
             return self.units.new_zeros(())
         times = torch.linspace(0, 1, num_times).to(self.units)
-        curve = self.model.basis(times) @ self.points(frame)
-        x = curve[:, 0] + curve[:, 4]  # to the right, by moving the world or by turning it about y
-        y = curve[:, 1] - curve[:, 3]
-        # Turning about the axis moves points off it by the angle times their distance: a quarter focal length, say.
-        roll = 0.25 * curve[:, 5]
-        squared = torch.stack([x, y, roll], dim=-1).diff(dim=0).square().sum(-1)
-        return focal_px * (squared + 1e-14).sqrt().sum()  # the small number keeps the gradient finite at rest
+        return path_length_px(self.model.basis(times) @ self.points(frame), focal_px)
 
     @torch.no_grad()
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
@@ -201,6 +224,6 @@ class Motion(nn.Module):
             self.control_points[frame].mul_(longest_px / length)
 
     @torch.no_grad()
-    def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
+    def path_px(self, focal_px: float, span: Span = 1.0) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
         return torch.stack([self.length_px(frame, focal_px) for frame in range(len(self.units))])

@@ -1,7 +1,7 @@
 """One file that holds a training: scene, exposures, optimizers, density control, random state, settings."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import FormatError
-from ..exposure import Exposure
+from ..exposure import Exposure, Timing
 from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
@@ -32,12 +32,14 @@ class Checkpoint:
         names: of the photos.
         cameras: poses that training started from, at training size.
         state: what `Trainer.state` gave.
+        timing: when the photos were taken, where training asked for it.
     """
 
     settings: dict[str, Any]
     names: tuple[str, ...]
     cameras: Cameras
     state: dict[str, Any]
+    timing: Timing | None = None
 
     @property
     def step(self) -> int:
@@ -89,7 +91,7 @@ class Checkpoint:
         exposure = Exposure(
             self.cameras.viewmats, self.cameras.viewmats.new_ones(len(self.names)),
             motion=config.motion, shutter=config.shutter, tone=config.tone, lens=config.lens,
-            sight=config.sight, generator=torch.Generator(),
+            sight=config.sight, generator=torch.Generator(), timing=self.timing,
         )  # fmt: skip
         exposure.load_state_dict(self.state["exposure"])
         return exposure
@@ -108,6 +110,7 @@ def save(trainer: Trainer, path: Path, settings: dict[str, Any]) -> None:
         "names": list(trainer.photos.names),
         "viewmats": cameras.viewmats, "Ks": cameras.Ks, "width": cameras.width, "height": cameras.height,
         "sizes": None if cameras.sizes is None else [list(size) for size in cameras.sizes],
+        "timing": trainer.photos.timing and asdict(trainer.photos.timing),
         "state": trainer.state(),
     }  # fmt: skip
     with atomic_write(path) as temporary:
@@ -143,7 +146,8 @@ def load(path: Path) -> Checkpoint:
         _check_shapes(content)
         sizes = tuple((w, h) for w, h in content["sizes"]) if content.get("sizes") else None
         cameras = Cameras(content["viewmats"], content["Ks"], content["width"], content["height"], sizes)
-        checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"])
+        timing = content.get("timing") and Timing(**content["timing"])
+        checkpoint = Checkpoint(content["settings"], tuple(content["names"]), cameras, content["state"], timing)
         missing = [key for key in ("step", "exposure", "optimizers", "density") if key not in checkpoint.state]
     except KeyError as error:
         raise FormatError(f"{path} lacks {error}; delete it and train again") from error

@@ -17,9 +17,7 @@ def make_optimizers(scene: Gaussians, exposure: Exposure, rates: LearningRates) 
         name: torch.optim.Adam([parameter], lr=0.0, eps=1e-15, fused=True) for name, parameter in scene.params.items()
     }
     lens = exposure.lens
-    of_photos = {
-        "motion": list(exposure.motion.control_points),
-        "pose": list(exposure.motion.pose_deltas),
+    of_photos = exposure.motion.of_photos() | {
         "times": list(exposure.shutter.log_durations),
         "tone": list(exposure.tone.log_gains),
         "focus": [] if lens.focus is None else list(lens.focus.focus),
@@ -32,6 +30,7 @@ def make_optimizers(scene: Gaussians, exposure: Exposure, rates: LearningRates) 
     if lens.kernels is not None:
         result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)
     of_all = {
+        "share": exposure.motion.shared_parameters(),
         "readout": exposure.shutter.shared_parameters(),
         "response": exposure.tone.shared_parameters(),
         "networks": exposure.networks(),
@@ -45,6 +44,8 @@ def learning_rates(rates: LearningRates, progress: float, scene_scale: float) ->
     result = {name: getattr(rates, name) for name in ("quats", "scales", "opacities", "sh0", "shN")}
     result["means"] = geometric(*rates.means, progress) * scene_scale
     result["motion"] = geometric(*rates.motion, progress) * wake
+    result["trajectory"] = geometric(*rates.trajectory, progress) * wake
+    result["share"] = geometric(*rates.share, progress) * wake
     result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
     result["focus"] = geometric(*rates.focus, progress) * wake
     result["embeddings"] = result["kernels"] = result["networks"] = rates.kernels * wake

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..capture.pixels import reduced_size, resize_area, resize_photo
+from ..exposure import Timing
 from ..geometry import Cameras, linear_from_srgb, srgb_from_linear
 
 SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM
@@ -45,6 +46,7 @@ class PhotoSet:
             photo's mean colour, so that nothing of what was there reaches training.
         keeps: of each level, the pixels that count, [height, width] each; None where all do.
         looks: how blurred each photo is, as far as the photo itself tells.
+        timing: when the photos of a video were taken; None where that is not asked for.
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class PhotoSet:
     pictures: tuple[Pictures, ...]
     keeps: tuple[Masks, ...]
     looks: tuple[Looks, ...]
+    timing: Timing | None = None
 
     @classmethod
     def build(
@@ -101,6 +104,7 @@ class PhotoSet:
             tuple(tuple(level[i] for i in frames) for level in self.pictures),
             tuple(tuple(level[i] for i in frames) for level in self.keeps),
             tuple(self.looks[i] for i in frames),
+            self.timing and self.timing.at(frames),
         )
 
     def to(self, device: torch.device | str) -> "PhotoSet":
@@ -111,6 +115,7 @@ class PhotoSet:
             tuple(tuple(p.to(device) for p in level) for level in self.pictures),
             tuple(tuple(k if k is None else k.to(device) for k in level) for level in self.keeps),
             self.looks,
+            self.timing,
         )
 
 

@@ -27,8 +27,10 @@ class LearningRates:
         means: start and end of the positions' geometric decay.
         motion: start and end for the curves of motion, in radians and scene depths.
         pose: start and end for the corrections of the poses.
-        found_poses: factor of `pose` where structure from motion found the poses in blurred photos, which leaves them
-            rougher than poses that came along.
+        trajectory: start and end for the path of a video's camera, in radians and scene depths.
+        share: start and end for the logit of the part of the time between frames that a video's shutter is open.
+        found_poses: factor of `pose` and `trajectory` where structure from motion found the poses in blurred photos,
+            which leaves them rougher than poses that came along.
         focus: start and end for aperture and focus of photos, in radians.
         kernels: of networks: the one that finds kernels, and those that widen Gaussians or weigh sub-frames.
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
@@ -48,6 +50,8 @@ class LearningRates:
     shN: float = 2.5e-4
     motion: tuple[float, float] = (1e-2, 3e-4)
     pose: tuple[float, float] = (1e-3, 1e-4)
+    trajectory: tuple[float, float] = (1e-3, 1e-4)
+    share: tuple[float, float] = (3e-2, 1e-3)
     found_poses: float = 3.0
     tone: tuple[float, float] = (1e-2, 1e-4)
     times: float = 3e-3

@@ -24,6 +24,7 @@ from ..exposure import (
     Shutter,
     Static,
     Tone,
+    Trajectory,
     Unchanged,
     Widened,
     Window,
@@ -85,7 +86,7 @@ class TrainConfig:
     noise: float = 5e-4
     max_path: float = 2.0
     looks_back: bool = True
-    motion: Static | Linear | CubicSpline | Bezier = field(default_factory=lambda: Bezier(order=3))
+    motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
     tone: Tone = field(default_factory=Tone)
@@ -136,7 +137,7 @@ class Trainer:
         self.scene_scale = scene_scale(cameras, depths)
         self.exposure = Exposure(
             cameras.viewmats, depths, motion=config.motion, shutter=config.shutter, tone=config.tone,
-            lens=config.lens, sight=config.sight, noise=config.noise, generator=self.generator,
+            lens=config.lens, sight=config.sight, noise=config.noise, generator=self.generator, timing=photos.timing,
         ).to(device)  # fmt: skip
         self.noise = [
             NoiseLevel.of(pictures, config.loss.noise_from, keeps)
@@ -261,7 +262,7 @@ class Trainer:
         if self.exposure.tone.shared_parameters():
             loss = loss + self.config.loss.response * self.exposure.tone.strain()
         if self.config.loss.pose_anchor:
-            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_deltas[frame].square().sum()
+            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
 
         note = ""
         if self.watch.is_lost(error.item()):
@@ -292,7 +293,7 @@ class Trainer:
         predict = partial(self._predict, level)
         if len(self.exposure.tone.log_gains):
             match_brightness(self.exposure, pictures, keeps, predict)
-        if self.config.shutter.is_rolling and self.exposure.has_motion:
+        if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers, focal_px)
 

@@ -100,7 +100,7 @@ class Stage:
         middle = self.camera(index).viewmats
         if index >= len(self.names):
             return middle.expand(len(times), 4, 4)
-        viewmats = self.exposure.motion(index, times.to(self.exposure.motion.units)).cpu()
+        viewmats = self.exposure.path(index, times.to(self.exposure.motion.units)).cpu()
         return enlarged(viewmats, middle[0], factor) @ middle[0]
 
     def subframe_times(self, index: int) -> Float[Tensor, "subframe"]:
