@@ -62,6 +62,7 @@ SETTLE_STEPS = 20  # by which a pose is refined on those parts
 TRIES = 2  # how often a photo is looked for that was found, or firm, and then doubted
 REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
 NO_RENDER = "; and no render explains it"
+GOING_ON = 3  # photos from which a steady path through the one next to a lost photo is followed
 MOST_STARTS = 60  # photos from whose poses each search starts
 
 
@@ -249,7 +250,8 @@ class _Search:
             lost = self._photo(name)
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
-            guess, left = self._settled(lost, self._relocalizer.find(lost, self._starts(name)))
+            guess = self._relocalizer.find(lost, self._starts(name), self._likely(name))
+            guess, left = self._settled(lost, guess)
             allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
             ratio = left / min(allowance, MAX_UNEXPLAINED)
             logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
@@ -283,8 +285,7 @@ class _Search:
         )
 
     def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where the trained photos were, between those that are next in order and on from there, and where it was
-        thought to be."""
+        """Where the trained photos were, and between those that are next in order."""
         poses = self.poses
         some = poses[:: max(1, len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
@@ -292,20 +293,24 @@ class _Search:
             interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
         )
         nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
-        starts = [some, between[nearest[:MOST_STARTS]], self._on_the_way(name)]
+        return torch.cat([some, between[nearest[:MOST_STARTS]]])
+
+    def _likely(self, name: str) -> Float[Tensor, "start 4 4"]:
+        """Where the photo was thought to be, and where its place in the order or its time would have it."""
+        likely = [self._on_the_way(name)]
         if (passing := self._passing(name)) is not None:
-            starts.append(passing[None])
-        starts += [guess[None].to(poses) for guess in self.before.guesses.get(name, ())]
+            likely.append(passing[None])
+        likely += [guess[None].to(self.poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
-            starts.append(self._full_camera(name).viewmats.to(poses))
-        return torch.cat(starts)
+            likely.append(self._full_camera(name).viewmats.to(self.poses))
+        return torch.cat(likely)
 
     def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
         """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""
         places = [self.order[trained] for trained in self.names]
         place = self.order[name]
         near, *others = sorted(range(len(places)), key=lambda frame: abs(places[frame] - place))
-        others = others[:NEIGHBOURS]
+        others = others[:GOING_ON]
         shares = [(place - places[frame]) / (places[near] - places[frame]) for frame in others]
         world_from_camera = inverse(self.poses)
         ends = world_from_camera[near].expand(len(others), 4, 4)

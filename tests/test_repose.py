@@ -85,7 +85,6 @@ def test_a_scene_that_explains_nothing_finds_nothing(posed, tmp_path, monkeypatc
 
 def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(posed, shots, monkeypatch):
     # Less effort than photos of usual sizes need.
-    monkeypatch.setattr(repose, "TRIES", 1)
     monkeypatch.setattr(repose, "PROBES", 2)
     monkeypatch.setattr(relocalize, "STEPS", (25,))
     messages = []

@@ -214,7 +214,7 @@ class Motion(nn.Module):
         if not self.model.controls:
             return self.units.new_zeros(())
         times = torch.linspace(0, 1, num_times).to(self.units)
-        return path_length_px(self.model.basis(times) @ self.points(frame), focal_px)
+        return path_length_px((self.model.basis(times) @ self.points(frame))[:, :6], focal_px)
 
     @torch.no_grad()
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:

@@ -92,18 +92,21 @@ class Relocalizer:
         self.scene, self.rasterizer, self.config = scene.detached(), rasterizer, config
         self.generator = generator
 
-    def find(self, lost: Lost, starts: Float[Tensor, "start 4 4"]) -> Guess:
-        """The pose that explains the photo best, of those met on the way from `starts`."""
-        return self.settle(lost, self._search(lost.at_level(lost.thumbnail_level), starts))
+    def find(
+        self, lost: Lost, starts: Float[Tensor, "start 4 4"], likely: Float[Tensor, "likely 4 4"] | None = None
+    ) -> Guess:
+        """The pose that explains the photo best, of those met on the way from `starts`, the best of which are gone on
+        from, and from each of `likely`."""
+        guesses = self._search(lost.at_level(lost.thumbnail_level), starts)
+        return self.settle(lost, guesses + [self.guess(viewmat) for viewmat in (() if likely is None else likely)])
 
     def settle(self, lost: Lost, guesses: list[Guess]) -> Guess:
-        """The best of some guesses, best first, after refinement from coarse to fine."""
-        guesses = guesses[:KEPT]
+        """The best of some guesses after refinement from coarse to fine."""
         for level in range(lost.thumbnail_level, -1, -1):
             small, steps = lost.at_level(level), STEPS[min(level, len(STEPS) - 1)]
             is_thumbnail = level == lost.thumbnail_level
             refined = sorted((self.refine(small, g, steps, is_thumbnail) for g in guesses), key=lambda g: g.loss)
-            guesses = refined[: max(1, len(refined) // 2)]
+            guesses = refined[: max(1, min(len(refined), KEPT) // 2)]
         return guesses[0]
 
     def guess(self, viewmat: Float[Tensor, "4 4"]) -> Guess:
