@@ -133,7 +133,8 @@ class Exposure(nn.Module):
             else:
                 weights = viewmats.new_full((num_subframes,), 1 / num_subframes)
             burst = Burst(weights=weights, slices=slices, is_linear=settings.is_linear)
-        drawn, weighed = render(viewmats, burst) if self.sight is None else self._copies(render, viewmats, burst), None
+        drawn = render(viewmats, burst) if self.sight is None else self._copies(render, viewmats, burst)
+        weighed = None
         if self.weights is not None and num_subframes > 1:
             rgb, weighed = self.weights(drawn.subframes, drawn.is_linear)
             drawn = replace(drawn, rgb=rgb)

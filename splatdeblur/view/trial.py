@@ -8,10 +8,10 @@ import viser
 
 from .display import Splats
 
-MOST_SPLATS = 5000
+MOST_SPLATS = 20_000  # fewer pass for fast without a GPU, too
 FAINT = 0.02  # opacity of the splats tried: their drawing costs as much, and nobody sees them
 PICTURE = (48, 64)  # height and width in px; a browser draws its whole window all the same
-SLOW_S = 0.15  # more than any GPU takes for so few splats; software rendering took 0.8 s in a window of 1280x720
+SLOW_S = 0.15  # more than any GPU takes for so few splats; software rendering takes a second and more
 PATIENCE_S = 20.0
 
 
@@ -23,7 +23,7 @@ def some_of(splats: Splats) -> Splats:
 
 
 def seconds_for_splats(client: viser.ClientHandle, splats: Splats) -> float:
-    """By how much longer a browser takes for a picture if a few thousand splats are in it; infinite if it never
+    """By how much longer a browser takes for a picture if some thousands of splats are in it; infinite if it never
     answers.
 
     Waits for the browser, so not to be called where others wait. Its distance, and what else it draws, do not count.
