@@ -14,7 +14,7 @@ import yaml
 
 from .capture import PrepareConfig
 from .errors import ConfigError
-from .exposure import PixelWeights
+from .exposure import PixelWeights, Widened
 from .optimize import TrainConfig
 
 DEFAULT_PRESET = "auto"
@@ -229,6 +229,8 @@ def checked(config: Config) -> Config:
             f"train.tone.response_pieces is {config.train.tone.response_pieces}; it must be even (half of the pieces "
             "lie below the middle value), or 0"
         )
+    if isinstance(config.train.sight, Widened) and isinstance(config.train.shutter.weights, PixelWeights):
+        raise ConfigError("train.sight Widened and train.shutter.weights PixelWeights do not go together; choose one")
     levels, until = config.train.resolution.levels, config.train.resolution.until
     if len(levels) != len(until) + 1 or min(levels) < 1:
         raise ConfigError(

@@ -114,6 +114,6 @@ def trajectories(run: Run) -> Trajectories:
     times = torch.linspace(0, 1, TRAJECTORY_SAMPLES)
     viewmats = torch.stack([result.exposure.path(i, times) for i in range(len(known))])
     longer = 1 / result.exposure.shutter.exposure_share()
-    exposures_s = [f.exposure_s or result.exposure.exposure_s(i) for i, f in enumerate(known)]
+    exposures_s = [result.exposure.exposure_s(i) or f.exposure_s for i, f in enumerate(known)]
     covered_s = tuple(s and s * longer for s in exposures_s)
     return Trajectories(result.names, viewmats, times, tuple(f.time_s for f in known), covered_s)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 from statistics import median
 
 import torch
@@ -27,7 +27,9 @@ from .exposure import Lens, Shutter, pose_at
 from .geometry import Cameras, interpolate, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
+from .optimize.look_back import LOOK_BACK_AT
 from .optimize.relocalize import Guess, Lost, Relocalizer, unexplained
+from .optimize.state import state_of
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, RENDERING, Evidence
 from .poses.lenses import intrinsics
@@ -176,7 +178,7 @@ class _Search:
             start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
             guesses[name], part = self._settled(lost, self._relocalizer.settle(lost, [start]))
             left.append(part)
-        if left:
+        if left := [part for part in left if isfinite(part)]:
             self.allowance = MAX_OF_PROBES * median(left)
             logger.info(
                 "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
@@ -287,7 +289,7 @@ class _Search:
     def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
         """Where the trained photos were, and between those that are next in order."""
         poses = self.poses
-        some = poses[:: max(1, len(poses) // MOST_STARTS)]
+        some = poses[:: -(-len(poses) // MOST_STARTS)]
         world_from_camera = inverse(poses)
         between = inverse(
             interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
@@ -347,11 +349,15 @@ class _Search:
                 if name in new:
                     paths[frame].copy_(new[name].path)
                     continue
-                paths[frame].copy_(old.exposure.motion.control_points[before[name]])
+                # Translations count in the scene's depth, which a grown scene has anew.
+                units = [t.exposure.motion.units[f, :6] for t, f in ((old, before[name]), (trainer, frame))]
+                paths[frame].copy_(old.exposure.motion.control_points[before[name]] * (units[0] / units[1]))
                 if gains:
                     gains[frame].copy_(old.exposure.tone.log_gains[before[name]])
         trainer.step_number = round(old.config.steps * REJOIN_AT)
         trainer.seconds = old.config.time_limit * REJOIN_AT
+        trainer.looks_back = len(LOOK_BACK_AT) - 1  # once is enough
+        trainer.watch.good_state = state_of(trainer, is_copy=True)
         self.trainer = trainer
 
     def _scene_for(self, photos: PhotoSet, new: dict[str, Guess]) -> Gaussians:

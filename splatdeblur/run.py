@@ -12,7 +12,7 @@ from .errors import FormatError
 # In a run folder, what its stages write and read again.
 STAGES_OWN = (
     "capture.json", "photos.json", "contact_sheet.jpg", "config.yaml", "versions.json", "events.jsonl", "blur.json",
-    "scores.json", "images", "masks", "poses", "checkpoints", "evaluation",
+    "scores.json", "images", "masks", "poses", "checkpoints", "evaluation", "paths",
 )  # fmt: skip
 
 

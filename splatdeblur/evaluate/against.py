@@ -21,6 +21,7 @@ from .trajectory import PathErrors, Paths, center_errors, path_errors
 from .truth import Truth
 
 Progress = Callable[[str, float], None]
+MOST_CROPPED = 0.15  # of a side, by straightening; pictures that differ by more are of another size
 
 
 def _file(name: str) -> str:
@@ -85,8 +86,7 @@ class AgainstTruth:
         names = tuple(Path(views.names[i]).name for i, _ in found)
         truths = tuple(views.read(i, path, self.downscale) for i, path in found)
         lenses = views.cameras.at([i for i, _ in found]).scaled(1 / self.downscale)
-        reference = self.reference.resized_each(self.cameras.own_sizes)
-        similarity = fit_to_scene(self.alignment.run_from_reference, self.cameras, reference, depths)
+        similarity = fit_to_scene(self.alignment.run_from_reference, self.cameras, self.reference_lenses(), depths)
         start = similarity.cameras(lenses).to(dtype=torch.float32)
         pictures, view_depths = self.studio.render(start)
         self.write("novel_view/unaligned", names, pictures)
@@ -103,6 +103,17 @@ class AgainstTruth:
             moved_deg=dict(zip(names, degrees, strict=True)),
             moved=dict(zip(names, shifts, strict=True)),
         )
+
+    def reference_lenses(self) -> Cameras:
+        """The reference's cameras for pictures like the run's: of its size, or cropped around the middle by the little
+        that straightening takes."""
+        reduced = self.reference.scaled(1 / self.downscale)
+        more = torch.tensor(self.cameras.own_sizes) - torch.tensor(reduced.own_sizes)
+        if (more.abs() > MOST_CROPPED * torch.tensor(reduced.own_sizes)).any():
+            return self.reference.resized_each(self.cameras.own_sizes)
+        Ks = reduced.Ks.clone()
+        Ks[:, :2, 2] += more / 2
+        return Cameras.of_sizes(reduced.viewmats, Ks, self.cameras.own_sizes)
 
     def deblurred_inputs(
         self, pictures: Pictures, depths: Depths, steps: int, on_progress: Callable[[float], None]

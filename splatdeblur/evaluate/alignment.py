@@ -229,6 +229,9 @@ def fit_to_scene(start: Similarity, run: Cameras, reference: Cameras, depths: Se
         projected = torch.einsum("nij,nj->ni", Ks, seen)
         return projected[:, :2] / projected[:, 2:].clamp(min=1e-6 * unit / start.scale) - pixels
 
+    def median_miss(change: Tensor) -> Tensor:
+        return misses(change).square().sum(dim=1).median()
+
     change = points.new_zeros(7)
     for _ in range(SCENE_STEPS):
         errors = misses(change)
@@ -239,7 +242,7 @@ def fit_to_scene(start: Similarity, run: Cameras, reference: Cameras, depths: Se
         normal = torch.einsum("n,nip,niq->pq", weights, slopes, slopes)
         downhill = torch.einsum("n,nip,ni->p", weights, slopes, errors)
         change = change - torch.linalg.lstsq(normal, downhill[:, None]).solution[:, 0]
-    if not change.isfinite().all():
+    if not median_miss(change) < median_miss(torch.zeros_like(change)):
         return start
     scale, rotation, translation = moved(change)
     return Similarity(scale.item(), rotation, translation)

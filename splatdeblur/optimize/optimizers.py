@@ -44,7 +44,7 @@ def learning_rates(rates: LearningRates, progress: float, scene_scale: float) ->
     result = {name: getattr(rates, name) for name in ("quats", "scales", "opacities", "sh0", "shN")}
     result["means"] = geometric(*rates.means, progress) * scene_scale
     result["motion"] = geometric(*rates.motion, progress) * wake
-    result["trajectory"] = geometric(*rates.trajectory, progress) * wake
+    result["trajectory"] = geometric(*rates.trajectory, progress) * wake if rates.trajectory[0] else 0.0
     result["share"] = geometric(*rates.share, progress) * wake
     result["pose"] = geometric(*rates.pose, progress) * wake if rates.pose[0] else 0.0
     result["focus"] = geometric(*rates.focus, progress) * wake

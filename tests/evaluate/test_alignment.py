@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from splatdeblur.errors import PoseError
+from splatdeblur.evaluate.against import AgainstTruth
 from splatdeblur.evaluate.alignment import Similarity, fit_similarity, fit_to_scene
 from splatdeblur.geometry import Cameras, exp, look_at, matrix_from_quat
 
@@ -168,3 +169,14 @@ def test_a_scene_that_nobody_sees_leaves_the_cameras_fit():
     truth, reference = random_similarity(8), random_cameras(5)
     run = truth.cameras(reference)
     assert fit_to_scene(truth, run, reference, [torch.zeros(30, 40)] * 5) is truth
+
+
+@pytest.mark.parametrize(("size", "focal", "center"), [((38, 28), 50.0, (19.0, 14.0)), ((80, 60), 100.0, (40.0, 30.0))])
+def test_lenses_of_the_reference_fit_pictures_that_were_cropped_or_enlarged(size, focal, center):
+    run = replace(random_cameras(4), width=size[0], height=size[1])
+    comparison = AgainstTruth.__new__(AgainstTruth)
+    comparison.reference, comparison.cameras, comparison.downscale = random_cameras(4), run, 1.0
+    lenses = comparison.reference_lenses()
+    assert lenses.own_sizes == run.own_sizes
+    torch.testing.assert_close(lenses.Ks[0, 0, 0].item(), focal)
+    torch.testing.assert_close(lenses.Ks[0, :2, 2].tolist(), list(center))

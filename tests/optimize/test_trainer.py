@@ -14,6 +14,7 @@ from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
 from splatdeblur.optimize.density import Default, relocation
 from splatdeblur.optimize.losses import Loss
+from splatdeblur.optimize.optimizers import learning_rates
 from splatdeblur.optimize.schedules import LearningRates, Resolution
 from splatdeblur.render.cpu import CpuRasterizer
 
@@ -173,3 +174,9 @@ def test_noisy_photos_are_noticed_and_clean_ones_are_trained_as_ever():
     noisy = Trainer(replace(photos, pictures=grainy), clean.scene, CONFIG, CpuRasterizer())
     assert noisy.noise[-1].level == pytest.approx(0.08, rel=0.25)
     assert isfinite(noisy.step().loss)
+
+
+def test_found_poses_may_be_left_where_they_are():
+    config = TrainConfig(rates=LearningRates(pose=(0.0, 0.0), trajectory=(0.0, 0.0)))
+    rates = learning_rates(config.rates, 0.5, 1.0)
+    assert rates["pose"] == rates["trajectory"] == 0 and rates["motion"] > 0
