@@ -93,9 +93,10 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     try:
         search.run_through(lost)
     except TrainingError as error:
-        logger.warning("photos without a firm pose could not be looked for by rendering: %s", error)
+        logger.warning("photos without a firm pose could not be looked for any further by rendering: %s", error)
+    result = search.kept
+    if result is None:
         return reconstruction
-    result = search.result()
     save_again(result, run)
     found = [n for n, evidence in result.evidence.items() if evidence.found_by == RENDERING and not evidence.doubt]
     logger.info("found by rendering: %s", ", ".join(found) or "none")
@@ -152,6 +153,7 @@ class _Search:
         self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
         self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
         self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
+        self.kept: Reconstruction | None = None  # what the last small training left
         self.allowance: float | None = None  # what may be left unexplained of a photo that the scene has not seen
 
     def run_through(self, lost: list[str]) -> None:
@@ -168,6 +170,7 @@ class _Search:
                 self._rejoin(new | known, doubted)
                 self._train()
                 known = {}
+        self.kept = self.result()
 
     def _look_at_probes(self) -> dict[str, Guess]:
         """Photos with firm poses that the scene has not seen either: how well it explains them is all one can ask."""
@@ -232,6 +235,7 @@ class _Search:
         ]
         for frame, name in enumerate(self.names):
             self.residuals[name] = self.unexplained[frame] / self._usual(self.poses[frame], besides=frame)
+        self.kept = self.result()
 
     def _usual(self, viewmat: Float[Tensor, "4 4"], besides: int | None = None) -> float:
         """What is left unexplained of the trained photos nearest to a pose."""

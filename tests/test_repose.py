@@ -15,6 +15,7 @@ from PIL import Image
 from splatdeblur import pipeline, repose
 from splatdeblur.capture import Capture
 from splatdeblur.config import Config
+from splatdeblur.errors import TrainingError
 from splatdeblur.evaluate.alignment import fit_similarity
 from splatdeblur.geometry import Cameras, exp, inverse
 from splatdeblur.optimize import relocalize
@@ -131,3 +132,17 @@ def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):
     assert repose.find_by_rendering(posed, config, lambda *_: None).names == before.names
     assert Capture.load(posed.capture).frames
     assert inverse(before.cameras.viewmats).isfinite().all()
+
+
+def test_what_was_found_is_kept_when_a_later_round_fails(posed, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
+    facts = json.loads((run.poses / "poses.json").read_text()) | {"searched_s": 0.0}
+    (run.poses / "poses.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(repose, "STEPS", 2)
+    monkeypatch.setattr(repose, "STEPS_PER_PHOTO", 0)
+
+    def explode(self, names):
+        raise TrainingError("the loss became nan")
+
+    monkeypatch.setattr(repose._Search, "_round", explode)
+    assert repose.find_by_rendering(run, CONFIG, lambda *_: None).searched_s == CONFIG.pose.render_limit
