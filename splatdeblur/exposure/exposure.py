@@ -123,8 +123,26 @@ class Exposure(nn.Module):
             open_for: as in `path`; a rolling shutter's read-out takes so many times as long, too.
             window: which part of the photo `camera` shows; None where it is the whole.
         """
-        settings = self.shutter.shutter
         window = window or Window.whole(camera.width, camera.height)
+        drawn, weighed = self.gathered(render, frame, num_subframes, window=window, open_for=open_for)
+        if self.lens.is_clear:
+            return Photo(self.tone(drawn.rgb[0], frame, drawn.is_linear, window), drawn, weighed=weighed)
+        light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
+        light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
+        return Photo(self.tone(light, frame, True, window), drawn, blur, weighed)
+
+    def gathered(
+        self,
+        render: RenderFn,
+        frame: int,
+        num_subframes: int,
+        *,
+        window: Window,
+        open_for: float | int = 1,
+    ) -> tuple[Render, Float[Tensor, "height width"] | None]:
+        """What comes to the lens of photo `frame` while the shutter is open; and, where a network weighs sub-frames,
+        their share at each pixel. Arguments as in `forward`."""
+        settings = self.shutter.shutter
         viewmats, slices = self._instants(frame, num_subframes, open_for)
         burst = None
         if self.has_motion:
@@ -138,11 +156,7 @@ class Exposure(nn.Module):
         if self.weights is not None and num_subframes > 1:
             rgb, weighed = self.weights(drawn.subframes, drawn.is_linear)
             drawn = replace(drawn, rgb=rgb)
-        if self.lens.is_clear:
-            return Photo(self.tone(drawn.rgb[0], frame, drawn.is_linear, window), drawn, weighed=weighed)
-        light = drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])
-        light, blur = self.through_lens(light, drawn.depth[0], frame, camera, level=level, enlarged=enlarged)
-        return Photo(self.tone(light, frame, True, window), drawn, blur, weighed)
+        return drawn, weighed
 
     def _copies(self, render: RenderFn, viewmats: Float[Tensor, "subframe 4 4"], burst: Burst | None) -> Render:
         """The mean of the scene and its copies, as a photo from the middle of `viewmats` sees them."""

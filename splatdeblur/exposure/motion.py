@@ -224,6 +224,19 @@ class Motion(nn.Module):
             self.control_points[frame].mul_(longest_px / length)
 
     @torch.no_grad()
+    def trace(self, frame: int, velocity: Float[Tensor, "2"], acceleration: Float[Tensor, "2"]) -> None:
+        """Makes a photo's curve the turning of the camera that moves points at the optical axis, in radians right and
+        down at time u, by velocity (u - 1/2) + acceleration (u - 1/2)^2, as nearly as the model can."""
+        times = torch.linspace(0, 1, 17).to(self.units)
+        since = times[:, None] - 0.5
+        x, y = (since * velocity + since**2 * acceleration).T
+        curve = torch.zeros(len(times), 6).to(x)
+        curve[:, 3], curve[:, 4] = -y, x
+        points = self.control_points[frame]
+        points.zero_()
+        points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve).solution
+
+    @torch.no_grad()
     def path_px(self, focal_px: float, span: Span = 1.0) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
         return torch.stack([self.length_px(frame, focal_px) for frame in range(len(self.units))])

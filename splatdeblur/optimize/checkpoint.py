@@ -75,6 +75,7 @@ class Checkpoint:
             "losses": [inf, inf],
             "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],
             "subframes": [old["subframes"][i] for i in kept],
+            "causes": [old["causes"][i] for i in kept] if "causes" in old else [0] * len(kept),
             "masks": [old["masks"][i] for i in kept] if "masks" in old else None,
             "names": [self.names[i] for i in kept], "exposure": exposure, "optimizers": optimizers,
         }  # fmt: skip

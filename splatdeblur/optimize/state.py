@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .causes import JUDGE_AT, Cause
 from .optimizers import make_optimizers
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "subframes": list(trainer.subframes),
         "looks": trainer.looks_back,
         "growths": trainer.growths,
+        "judgements": trainer.judgements,
+        "causes": [int(cause) for cause in trainer.causes],
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
         "masks": trainer.photos.mask_marks,
@@ -63,6 +66,8 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.queue = list(state["queue"])
     trainer.subframes = list(state["subframes"])
     trainer.looks_back, trainer.growths = state["looks"], state.get("growths", 0)
+    trainer.judgements = state.get("judgements", len(JUDGE_AT))
+    trainer.causes = [Cause(n) for n in state.get("causes", [0] * len(trainer.photos))]
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch
     watch.smooth_loss, watch.best_loss = state["losses"]

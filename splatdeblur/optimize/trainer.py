@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf, isfinite, log10
 from typing import Any
@@ -30,9 +30,11 @@ from ..exposure import (
     Window,
     as_it_is,
 )
+from ..exposure.motion import Motion
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
+from .causes import JUDGE_AT, Cause, judge
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
@@ -48,6 +50,8 @@ from .watch import Watch
 logger = logging.getLogger(__name__)
 
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
+SEEN_BLUR = 1 / 200  # of a photo's width: a photo less blurred than that everywhere is not asked what blurred it
+MORE_LIKELY = 0.5  # chance of disks above which they come first
 
 
 @dataclass(frozen=True)
@@ -156,15 +160,24 @@ class Trainer:
         self.watch = Watch()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = self.growths = 0
+        self.looks_back = self.growths = self.judgements = 0
+        self.causes = [Cause.UNKNOWN] * len(photos)
+
+    @property
+    def judges(self) -> bool:
+        """Whether it is told for each photo if motion or focus blurred it."""
+        lens, motion = self.exposure.lens, self.exposure.motion
+        can = lens.focus is not None and lens.kernels is None and isinstance(motion, Motion) and motion.model.controls
+        return bool(can) and self.config.looks_back and self.config.max_path > 0
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
-        by motion, at so little that they stay in focus."""
+        by motion, at so little that they stay in focus. Where photos are judged later on, that can wait."""
         for frame, looks in enumerate(self.photos.looks):
             if isfinite(looks.most_px):
                 focal = self.photos.cameras[-1].Ks[frame, 0, 0].item()
-                self.exposure.lens.focus.start(frame, looks.disks * looks.most_px / 4 / focal)
+                disks = looks.disks if looks.disks > MORE_LIKELY or not self.judges else 0.0
+                self.exposure.lens.focus.start(frame, disks * looks.most_px / 4 / focal)
 
     @property
     def progress(self) -> float:
@@ -234,6 +247,9 @@ class Trainer:
             self._look_back(level)
         if self.exposure.motion.grows and self.growths < len(GROW_AT) and progress >= GROW_AT[self.growths]:
             self._grow_orders()
+        note = ""
+        if self.judges and self.judgements < len(JUDGE_AT) and progress >= JUDGE_AT[self.judgements]:
+            note = self._judge()
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -252,7 +268,7 @@ class Trainer:
         if self.config.loss.path:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
-            shows_px = self.photos.looks[frame].blur_px * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
+            shows_px = self._moved_px(frame) * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
             loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
         for share in (predicted.blur.gate, predicted.weighed):
             if share is not None:
@@ -264,7 +280,6 @@ class Trainer:
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
 
-        note = ""
         if self.watch.is_lost(error.item()):
             note = self.watch.recover(self)
         else:
@@ -307,6 +322,44 @@ class Trainer:
         )  # fmt: skip
         logger.info("%d of %d curves of motion got their next order", len(grown), len(self.photos))
 
+    def _judge(self) -> str:
+        """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on
+        that."""
+        self.judgements += 1
+        level = max(len(self.photos.pictures) - 2, 0)
+        cameras, lens, motion = self.photos.cameras[level], self.exposure.lens.focus, self.exposure.motion
+        charges = self.config.loss if self.noise[level] is None else replace(self.config.loss, slopes=0.0)
+        counts = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
+        for frame, looks in enumerate(self.photos.looks):
+            full = self.photos.cameras[-1].at(frame)
+            if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * full.width:
+                continue
+            camera = cameras.at(frame)
+            focal_px = camera.Ks[0, 0, 0].item()
+            found = judge(
+                self.exposure, frame, self._render_fn(camera), camera, self.photos.pictures[level][frame],
+                self.photos.keeps[level][frame], num_subframes=max(counts[frame], 2), charges=charges,
+                shows_px=looks.blur_px * focal_px / full.Ks[0, 0, 0].item(),
+            )  # fmt: skip
+            self.causes[frame] = found.cause
+            if found.cause in (Cause.FOCUS, Cause.BOTH):
+                self._put("focus", lens.focus[frame], found.lens.values)
+            elif lens.focus[frame].any():
+                self._put("focus", lens.focus[frame], torch.zeros(2))
+            if found.path is not None:
+                motion.trace(frame, *(found.path.values / focal_px))
+                self.optimizers["motion"].state.pop(motion.control_points[frame], None)
+        told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := self.causes.count(cause)))
+        note = f"what blurred the photos: {told}"
+        logger.info(note)
+        return note
+
+    @torch.no_grad()
+    def _put(self, kind: str, parameter: Tensor, value: Tensor) -> None:
+        """Gives a photo's parameter a value, and makes its optimizer forget how it moved."""
+        parameter.copy_(value)
+        self.optimizers[kind].state.pop(parameter, None)
+
     def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
         camera = self.photos.cameras[level].at(frame)
@@ -327,6 +380,10 @@ class Trainer:
         )  # fmt: skip
         self.watch.keep(self)
 
+    def _moved_px(self, frame: int) -> float:
+        """How much of the blur that shows in a photo may be motion, in px of the finest level."""
+        return 0.0 if self.causes[frame] == Cause.FOCUS else self.photos.looks[frame].blur_px
+
     def _hold_blur(self, frame: int, seen: Cameras, blur: LensBlur) -> None:
         """Shortens a photo's blur path, and its disks out of focus, to the longest that the photo's looks allow."""
         if not self.config.max_path:
@@ -334,7 +391,7 @@ class Trainer:
         camera = self.photos.cameras[-1].at(frame)
         focal = camera.Ks[0, 0, 0].item()
         looks, sharp_px = self.photos.looks[frame], SHARP_PATH * camera.width
-        self.exposure.shorten(frame, self.config.max_path * looks.blur_px + sharp_px, focal)
+        self.exposure.shorten(frame, self.config.max_path * self._moved_px(frame) + sharp_px, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
             largest = self.config.max_path * looks.most_px + sharp_px
