@@ -21,6 +21,7 @@ from .errors import FormatError
 from .evaluate import Scores
 from .optimize import Trainer, TrainEvent
 from .optimize import checkpoint as checkpoints
+from .optimize.doubts import Explained, doubts
 from .repose import find_by_rendering
 from .result import Result, load_result
 from .run import Run, atomic_write
@@ -75,9 +76,23 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
         logger.info("%s is trained already, with the same settings", run.folder)
     result = load_result(run, config.device)
     result.show()
+    causes = result.blur()
     with atomic_write(run.blur) as temporary:
-        temporary.write_text(json.dumps({name: asdict(blur) for name, blur in result.blur().items()}, indent=1))
+        temporary.write_text(json.dumps({name: asdict(blur) for name, blur in causes.items()}, indent=1))
+    looks = dict(zip(trainer.photos.names, trainer.photos.looks, strict=True))
+    explained = [Explained(b.path_px, b.radius_px, b.moved, looks[name]) for name, b in causes.items()]
+    for doubt in doubts(explained):
+        logger.warning(doubt)
+        _add_note(run, doubt)
     return result
+
+
+def _add_note(run: Run, note: str) -> None:
+    """Repeats the last event, with a note, unless a training that was finished before has left it there already."""
+    lines = run.events.read_text().splitlines() if run.events.exists() else []
+    if lines and not any(json.loads(line).get("note") == note for line in lines):
+        with open(run.events, "a") as log:
+            log.write(json.dumps(json.loads(lines[-1]) | {"note": note}) + "\n")
 
 
 def _train_to_end(

@@ -350,9 +350,7 @@ class Trainer:
                 motion.trace(frame, *(found.path.values / focal_px))
                 self.optimizers["motion"].state.pop(motion.control_points[frame], None)
         told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := self.causes.count(cause)))
-        note = f"what blurred the photos: {told}"
-        logger.info(note)
-        return note
+        return f"what blurred the photos: {told}"
 
     @torch.no_grad()
     def _put(self, kind: str, parameter: Tensor, value: Tensor) -> None:

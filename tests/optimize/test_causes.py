@@ -1,0 +1,128 @@
+"""Motion and focus are told apart by what they leave unexplained, and what was blamed on the wrong one is put right."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from optimize.test_trainer import CONFIG, everything, make_trainer
+
+from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Window
+from splatdeblur.optimize import Looks
+from splatdeblur.optimize.causes import Cause, simplest, smeared
+
+WITH_LENS = replace(
+    CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
+)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    trainer = make_trainer(replace(WITH_LENS, steps=150, looks_back=False))
+    for _ in trainer.run():
+        pass
+    return trainer.state()
+
+
+def make_young(trained, config=WITH_LENS):
+    """A trainer whose scene is known already, and whose photos all look blurred."""
+    trainer = make_trainer(replace(config, steps=150), blur_px=[4.0] * 6)
+    trainer.load_state({**trained, "judgements": 0})
+    for frame in range(6):
+        blame(trainer, frame)
+    return trainer
+
+
+@torch.no_grad()
+def blame(trainer, frame, velocity_px=(0.0, 0.0), radius_px=0.0):
+    """Explains a photo by an even path and by disks of one size."""
+    focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0]
+    trainer.exposure.motion.trace(frame, torch.tensor(velocity_px) / focal_px, torch.zeros(2))
+    trainer.exposure.lens.focus.start(frame, radius_px / focal_px)
+
+
+def take(trainer, causes):
+    """Replaces the photos by those that the scene gives with a velocity and a radius each, grainy as photos are."""
+    for frame, cause in enumerate(causes):
+        blame(trainer, frame, *cause)
+    noise = torch.Generator().manual_seed(0)
+    levels = []
+    for level, pictures in enumerate(trainer.photos.pictures):
+        with torch.no_grad():
+            photos = [trainer._predict(level, frame, 12) for frame in range(6)]
+        levels.append(tuple((p + 0.01 * torch.randn(p.shape, generator=noise)).clamp(0, 1) for p in photos))
+        assert levels[-1][0].shape == pictures[0].shape
+    trainer.photos = replace(trainer.photos, pictures=tuple(levels))
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ((1.0, 0.995, 0.997, 0.995), Cause.UNKNOWN),  # nothing explains the photo
+        ((1.0, 0.6, 0.8, 0.59), Cause.MOTION),
+        ((1.0, 0.8, 0.6, 0.59), Cause.FOCUS),
+        ((1.0, 0.8, 0.8, 0.5), Cause.BOTH),
+        ((1.0, 0.6, 0.6, 0.6), Cause.MOTION),  # what is common before what is rare
+    ],
+)
+def test_the_simplest_cause_is_taken_that_explains_as_much_as_any(errors, cause):
+    assert simplest(*errors) == cause
+
+
+def test_a_smeared_picture_is_what_the_path_makes_of_the_scene(trained):
+    trainer = make_young(trained)
+    camera = trainer.photos.cameras[-1].at(0)
+    focal_px = camera.Ks[0, 0, 0]
+    path = torch.tensor([[5.0, 2.0], [-3.0, 4.0]])
+    trainer.exposure.motion.trace(0, *(path / focal_px))
+    render, window = trainer._render_fn(camera), Window.whole(camera.width, camera.height)
+    with torch.no_grad():
+        sharp = render(trainer.exposure.sharp_viewmat(0)[None], None)
+        moved, _ = trainer.exposure.gathered(render, 0, 12, window=window)
+        still = sharp.rgb[0] if sharp.is_linear else ((sharp.rgb[0] + 0.055) / 1.055).clamp(min=0) ** 2.4
+        inner = slice(8, -8), slice(8, -8)
+        off = (smeared(still, path) - moved.rgb[0])[inner].abs().mean()
+        turned = (smeared(still, path * torch.tensor([1.0, -1.0])) - moved.rgb[0])[inner].abs().mean()
+    assert off < 0.01
+    assert turned > 2 * off  # it can tell directions
+
+
+def test_what_was_blamed_on_the_wrong_cause_is_put_right(trained):
+    trainer = make_young(trained)
+    take(trainer, [((6.0, 0.0), 0.0), ((0.0, 0.0), 2.5)] * 3)
+    for frame in range(6):  # each by the other
+        blame(trainer, frame, *([((0.0, 0.0), 2.0), ((3.0, 3.0), 0.0)][frame % 2]))
+    note = trainer._judge()
+    assert trainer.causes == [Cause.MOTION, Cause.FOCUS] * 3
+    assert "motion 3, focus 3" in note
+    focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
+    for frame in range(6):
+        aperture, vergence = trainer.exposure.lens.focus.focus[frame].detach() * focal_px
+        length = trainer.exposure.blur_px(frame, focal_px).item()
+        if frame % 2:
+            assert abs(vergence - aperture) == pytest.approx(2.5, abs=0.6)
+        else:
+            assert aperture == vergence == 0
+            assert length == pytest.approx(6, abs=1.5)
+
+
+def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
+    trainer = make_young(trained)
+    trainer.photos = replace(trainer.photos, looks=(Looks(0.1, 0.2, 0.3),) * 6)
+    before = everything(trainer)
+    trainer._judge()
+    trainer.judgements -= 1
+    assert torch.equal(before, everything(trainer))
+
+
+def test_photos_out_of_focus_keep_hardly_any_path(trained):
+    trainer = make_young(trained)
+    trainer.causes[2] = Cause.FOCUS
+    for frame in (2, 3):
+        blame(trainer, frame, (6.0, 0.0))
+    while not {2, 3} <= set(trainer.queue):  # until both are still to come
+        trainer.queue = list(range(6))
+    for _ in range(6):
+        trainer.step()
+    focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
+    lengths = [trainer.exposure.blur_px(frame, focal_px).item() for frame in (2, 3)]
+    assert lengths[0] <= 64 / 400 * 1.01 < 3 < lengths[1]
