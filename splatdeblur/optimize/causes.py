@@ -21,10 +21,13 @@ from ..exposure.spread import spread
 from ..geometry import Cameras, linear_from_srgb
 from ..render import Render
 from .losses import Loss, photometric
+from .photos import Looks
 
 JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judged
 TOLD = 0.01  # share of the error that some cause must explain
 ENOUGH = {1: 0.85, 2: 0.9}  # of what can be explained: motion, focus alone are taken where they explain so much
+ALIKE = 0.3  # of what the better of them explains: if they differ by less, the photo's looks decide
+LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
 RADII_PX = (0.7, 1.4, 2.8)  # of the disks from which a lens is fitted
 SHAPES = ((0.2, 1.8), (1.8, 0.2), (1.0, 1.0), (-1.2, 1.2))  # their radii where the scene is far and where it is near
 DIRECTIONS = 12
@@ -135,14 +138,34 @@ def fit_path(light: Light, shows_px: float, error: Error) -> Fit:
     return _descend(best, lambda path: error(smeared(light, path), None))
 
 
-def simplest(none: float, motion: float, focus: float, both: float) -> Cause:
-    """The simplest cause that explains a photo as well as any, from the errors that they leave."""
+def fit_both(light: Light, nearness: Float[Tensor, "height width"], focal_px: float, error: Error, *starts: Fit) -> Fit:
+    """Path and lens together: [3, 2], from what suits best of each alone, a little less of it."""
+
+    def loss(values: Tensor) -> Tensor:
+        aperture, vergence = values[2]
+        return error(smeared(light, values[:2]), ((aperture * nearness - vergence).square() + 1e-12).sqrt())
+
+    path, lens = (fit.values for fit in starts)
+    found = _descend(0.8 * torch.cat([path, focal_px * lens[None]]), loss)
+    return Fit(torch.cat([found.values[:2], found.values[2:] / focal_px]), found.error)
+
+
+def simplest(none: float, motion: float, focus: float, both: float, disks: float) -> Cause:
+    """The simplest cause that explains a photo as well as any, from the errors that they leave.
+
+    Early on, motion and focus often explain as much; what is then taken for true comes true, as the scene follows. So
+    the chance of `disks` by the photo's looks decides between equals.
+    """
     best = min(motion, focus, both)
     if none - best < TOLD * none:
         return Cause.UNKNOWN
     alone = Cause.FOCUS if focus < motion else Cause.MOTION
-    explained = (none - min(focus, motion)) / (none - best)
-    return alone if explained >= ENOUGH[alone] else Cause.BOTH
+    if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
+        alone = Cause.FOCUS if disks >= LIKELY_DISKS else Cause.MOTION
+    explained = (none - (focus if alone == Cause.FOCUS else motion)) / (none - best)
+    if explained >= ENOUGH[alone] or min(motion, focus) <= both:
+        return alone
+    return Cause.BOTH
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,14 +187,14 @@ def judge(
     keep: Bool[Tensor, "height width"] | None,
     *,
     num_subframes: int,
-    shows_px: float,
+    looks: Looks,
     charges: Loss,
 ) -> Verdict:
     """What blurred photo `frame`, seen through `camera`.
 
     Args:
         num_subframes: of what its path makes of it.
-        shows_px: how far the photo is smeared, in px of `camera`; paths that are looked for are about so long.
+        looks: how blurred the photo is, in px of `camera`.
     """
     focus, focal_px = exposure.lens.focus, camera.Ks[0, 0, 0].item()
     window = Window.whole(camera.width, camera.height)
@@ -186,20 +209,26 @@ def judge(
         return photometric(exposure.tone(light, frame, True, window), photo, charges.dssim, keep, charges.slopes)
 
     sharp, along = _light(still), _light(moved)
-    none, motion, path = error(sharp, None).item(), error(along, None).item(), None
+    none, motion = error(sharp, None).item(), error(along, None).item()
     relative = (nearness * focus.depths[frame]).clamp(max=10)
+    path = joint = None
     with torch.enable_grad():
-        if shows_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling:
-            path = fit_path(sharp, shows_px, error)
-            if path.error < motion:
-                motion, along = path.error, smeared(sharp, path.values)
-            else:
-                path = None
         alone = fit_lens(sharp, relative, focal_px, error)
         besides = fit_lens(along, relative, focal_px, error)
-    cause = simplest(none, motion, alone.error, besides.error)
-    lens = {Cause.FOCUS: alone, Cause.BOTH: besides}.get(cause)
-    return Verdict(cause, lens, path if cause in (Cause.MOTION, Cause.BOTH) else None)
+        if looks.blur_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling:
+            path = fit_path(sharp, looks.blur_px, error)
+            joint = fit_both(sharp, relative, focal_px, error, path, alone)
+    if path is not None and path.error < motion:
+        motion = path.error
+    else:
+        path = None
+    if joint is not None and joint.error < besides.error:
+        better = Fit(joint.values[2], joint.error), Fit(joint.values[:2], joint.error)
+    else:
+        better = besides, None
+    cause = simplest(none, motion, alone.error, better[0].error, looks.disks)
+    kept = {Cause.MOTION: (None, path), Cause.FOCUS: (alone, None), Cause.BOTH: better}
+    return Verdict(cause, *kept.get(cause, (None, None)))
 
 
 def _light(drawn: Render) -> Light:

@@ -339,7 +339,7 @@ class Trainer:
             found = judge(
                 self.exposure, frame, self._render_fn(camera), camera, self.photos.pictures[level][frame],
                 self.photos.keeps[level][frame], num_subframes=max(counts[frame], 2), charges=charges,
-                shows_px=looks.blur_px * focal_px / full.Ks[0, 0, 0].item(),
+                looks=looks.scaled(focal_px / full.Ks[0, 0, 0].item()),
             )  # fmt: skip
             self.causes[frame] = found.cause
             if found.cause in (Cause.FOCUS, Cause.BOTH):
@@ -348,6 +348,9 @@ class Trainer:
                 self._put("focus", lens.focus[frame], torch.zeros(2))
             if found.path is not None:
                 motion.trace(frame, *(found.path.values / focal_px))
+            elif found.cause == Cause.FOCUS:
+                self.exposure.shorten(frame, SHARP_PATH * camera.width, focal_px)
+            if found.path is not None or found.cause == Cause.FOCUS:
                 self.optimizers["motion"].state.pop(motion.control_points[frame], None)
         told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := self.causes.count(cause)))
         return f"what blurred the photos: {told}"
@@ -379,8 +382,10 @@ class Trainer:
         self.watch.keep(self)
 
     def _moved_px(self, frame: int) -> float:
-        """How much of the blur that shows in a photo may be motion, in px of the finest level."""
-        return 0.0 if self.causes[frame] == Cause.FOCUS else self.photos.looks[frame].blur_px
+        """How much of the blur that shows in a photo may be motion, in px of the finest level. Before photos are judged
+        for the last time, a verdict may be wrong, and is not to prove itself right."""
+        is_still = self.causes[frame] == Cause.FOCUS and self.judgements == len(JUDGE_AT)
+        return 0.0 if is_still else self.photos.looks[frame].blur_px
 
     def _hold_blur(self, frame: int, seen: Cameras, blur: LensBlur) -> None:
         """Shortens a photo's blur path, and its disks out of focus, to the longest that the photo's looks allow."""
