@@ -24,7 +24,7 @@ from .losses import Loss, photometric
 from .photos import Looks
 
 JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judged
-TOLD = 0.01  # share of the error that some cause must explain
+TOLD = 0.02  # share of the error that some cause must explain
 ENOUGH = {1: 0.85, 2: 0.9}  # of what can be explained: motion, focus alone are taken where they explain so much
 ALIKE = 0.3  # of what the better of them explains: if they differ by less, the photo's looks decide
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf, isfinite, log10
 from typing import Any
@@ -30,13 +30,13 @@ from ..exposure import (
     Window,
     as_it_is,
 )
-from ..exposure.motion import Motion
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
-from .causes import JUDGE_AT, Cause, judge
+from .causes import JUDGE_AT, Cause
 from .density import MCMC, Default, DensityControl
 from .initial import scene_depths, scene_scale
+from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
 from .losses import Loss, photometric, scene_prior, temporal
 from .noise import NoiseLevel
@@ -50,7 +50,6 @@ from .watch import Watch
 logger = logging.getLogger(__name__)
 
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
-SEEN_BLUR = 1 / 200  # of a photo's width: a photo less blurred than that everywhere is not asked what blurred it
 MORE_LIKELY = 0.5  # chance of disks above which they come first
 
 
@@ -74,7 +73,7 @@ class TrainConfig:
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
-            that run the wrong way in time.
+            that run the wrong way in time, paths that stand in for disks out of focus and the reverse.
     """
 
     steps: int = 6000
@@ -147,6 +146,7 @@ class Trainer:
             NoiseLevel.of(pictures, config.loss.noise_from, keeps)
             for pictures, keeps in zip(photos.pictures, photos.keeps, strict=True)
         ]
+        self.judges = config.looks_back and config.max_path > 0 and can_judge(self.exposure)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         self.optimizers = make_optimizers(self.scene, self.exposure, config.rates)
@@ -162,13 +162,6 @@ class Trainer:
         self.subframes = [1] * len(photos)
         self.looks_back = self.growths = self.judgements = 0
         self.causes = [Cause.UNKNOWN] * len(photos)
-
-    @property
-    def judges(self) -> bool:
-        """Whether it is told for each photo if motion or focus blurred it."""
-        lens, motion = self.exposure.lens, self.exposure.motion
-        can = lens.focus is not None and lens.kernels is None and isinstance(motion, Motion) and motion.model.controls
-        return bool(can) and self.config.looks_back and self.config.max_path > 0
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
@@ -249,7 +242,7 @@ class Trainer:
             self._grow_orders()
         note = ""
         if self.judges and self.judgements < len(JUDGE_AT) and progress >= JUDGE_AT[self.judgements]:
-            note = self._judge()
+            note = judge_photos(self)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -321,45 +314,6 @@ class Trainer:
             self.photos.cameras[level].Ks[0, 0, 0].item(),
         )  # fmt: skip
         logger.info("%d of %d curves of motion got their next order", len(grown), len(self.photos))
-
-    def _judge(self) -> str:
-        """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on
-        that."""
-        self.judgements += 1
-        level = max(len(self.photos.pictures) - 2, 0)
-        cameras, lens, motion = self.photos.cameras[level], self.exposure.lens.focus, self.exposure.motion
-        charges = self.config.loss if self.noise[level] is None else replace(self.config.loss, slopes=0.0)
-        counts = self.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
-        for frame, looks in enumerate(self.photos.looks):
-            full = self.photos.cameras[-1].at(frame)
-            if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * full.width:
-                continue
-            camera = cameras.at(frame)
-            focal_px = camera.Ks[0, 0, 0].item()
-            found = judge(
-                self.exposure, frame, self._render_fn(camera), camera, self.photos.pictures[level][frame],
-                self.photos.keeps[level][frame], num_subframes=max(counts[frame], 2), charges=charges,
-                looks=looks.scaled(focal_px / full.Ks[0, 0, 0].item()),
-            )  # fmt: skip
-            self.causes[frame] = found.cause
-            if found.cause in (Cause.FOCUS, Cause.BOTH):
-                self._put("focus", lens.focus[frame], found.lens.values)
-            elif lens.focus[frame].any():
-                self._put("focus", lens.focus[frame], torch.zeros(2))
-            if found.path is not None:
-                motion.trace(frame, *(found.path.values / focal_px))
-            elif found.cause == Cause.FOCUS:
-                self.exposure.shorten(frame, SHARP_PATH * camera.width, focal_px)
-            if found.path is not None or found.cause == Cause.FOCUS:
-                self.optimizers["motion"].state.pop(motion.control_points[frame], None)
-        told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := self.causes.count(cause)))
-        return f"what blurred the photos: {told}"
-
-    @torch.no_grad()
-    def _put(self, kind: str, parameter: Tensor, value: Tensor) -> None:
-        """Gives a photo's parameter a value, and makes its optimizer forget how it moved."""
-        parameter.copy_(value)
-        self.optimizers[kind].state.pop(parameter, None)
 
     def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""

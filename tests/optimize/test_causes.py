@@ -9,6 +9,7 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Window
 from splatdeblur.optimize import Looks
 from splatdeblur.optimize.causes import Cause, simplest, smeared
+from splatdeblur.optimize.judging import judge_photos
 
 WITH_LENS = replace(
     CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
@@ -92,7 +93,7 @@ def test_what_was_blamed_on_the_wrong_cause_is_put_right(trained):
     take(trainer, [((6.0, 0.0), 0.0), ((0.0, 0.0), 2.5)] * 3)
     for frame in range(6):  # each by the other
         blame(trainer, frame, *([((0.0, 0.0), 2.0), ((3.0, 3.0), 0.0)][frame % 2]))
-    note = trainer._judge()
+    note = judge_photos(trainer)
     assert trainer.causes == [Cause.MOTION, Cause.FOCUS] * 3
     assert "motion 3, focus 3" in note
     focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
@@ -110,7 +111,7 @@ def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
     trainer = make_young(trained)
     trainer.photos = replace(trainer.photos, looks=(Looks(0.1, 0.2, 0.3),) * 6)
     before = everything(trainer)
-    trainer._judge()
+    judge_photos(trainer)
     trainer.judgements -= 1
     assert torch.equal(before, everything(trainer))
 
