@@ -18,7 +18,7 @@ WITH_LENS = replace(
 
 @pytest.fixture(scope="module")
 def trained():
-    trainer = make_trainer(replace(WITH_LENS, steps=150, looks_back=False))
+    trainer = make_trainer(replace(WITH_LENS, steps=60, looks_back=False))
     for _ in trainer.run():
         pass
     return trainer.state()
@@ -26,7 +26,7 @@ def trained():
 
 def make_young(trained, config=WITH_LENS):
     """A trainer whose scene is known already, and whose photos all look blurred."""
-    trainer = make_trainer(replace(config, steps=150), blur_px=[4.0] * 6)
+    trainer = make_trainer(replace(config, steps=60), blur_px=[4.0] * 6)
     trainer.load_state({**trained, "judgements": 0})
     for frame in range(6):
         blame(trainer, frame)
@@ -90,6 +90,7 @@ def test_a_smeared_picture_is_what_the_path_makes_of_the_scene(trained):
 
 def test_what_was_blamed_on_the_wrong_cause_is_put_right(trained):
     trainer = make_young(trained)
+    trainer.photos = replace(trainer.photos, looks=(Looks(4.0, 4.0, 0.4),) * 6)  # which leave it open
     take(trainer, [((6.0, 0.0), 0.0), ((0.0, 0.0), 2.5)] * 3)
     for frame in range(6):  # each by the other
         blame(trainer, frame, *([((0.0, 0.0), 2.0), ((3.0, 3.0), 0.0)][frame % 2]))
@@ -121,7 +122,7 @@ def test_photos_out_of_focus_keep_hardly_any_path(trained):
     trainer.causes[2], trainer.judgements = Cause.FOCUS, 3
     for frame in (2, 3):
         blame(trainer, frame, (6.0, 0.0))
-    trainer.step_number, trainer.queue = 100, [3, 2]
+    trainer.step_number, trainer.queue = 40, [3, 2]
     for _ in range(2):
         trainer.step()
     focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
