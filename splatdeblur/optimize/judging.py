@@ -5,16 +5,18 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..exposure import Exposure
+from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
-from .causes import Cause, judge
+from .causes import JUDGE_AT, Cause, judge
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 SEEN_BLUR = 1 / 200  # of a photo's width: a photo less blurred than that everywhere is not asked
+WINDOW_PIXELS, WINDOW_STEP_PX = 10_000, 8  # of the part of a photo that is looked at, and of where it may lie
 STILL_PATH = 1 / 400  # of a photo's width: what is left of a path that stood in for disks
 
 
@@ -23,6 +25,22 @@ def can_judge(exposure: Exposure) -> bool:
     lens, motion = exposure.lens, exposure.motion
     has_path = isinstance(motion, Motion) and motion.model.controls > 0
     return has_path and lens.focus is not None and lens.kernels is None
+
+
+def telling(photo: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> Window:
+    """The part of a photo with the most detail, of its proportions and of no more than WINDOW_PIXELS."""
+    height, width = photo.shape[:2]
+    share = min(1.0, (WINDOW_PIXELS / (height * width)) ** 0.5)
+    size = int(height * share), int(width * share)
+    if share == 1:
+        return Window.whole(width, height)
+    across, down = photo.diff(dim=1)[:-1], photo.diff(dim=0)[:, :-1]
+    detail = (across.abs() + down.abs()).mean(-1)
+    if keep is not None:
+        detail = detail * keep[:-1, :-1]
+    sums = torch.nn.functional.avg_pool2d(detail[None, None], (size[0] - 1, size[1] - 1), stride=WINDOW_STEP_PX)[0, 0]
+    row, column = divmod(int(sums.argmax()), sums.shape[1])
+    return Window(column * WINDOW_STEP_PX, row * WINDOW_STEP_PX, size[1], size[0], width, height)
 
 
 @torch.no_grad()
@@ -46,13 +64,17 @@ def judge_photos(trainer: "Trainer") -> str:
 
     for frame, looks in enumerate(trainer.photos.looks):
         full, camera = trainer.photos.cameras[-1].at(frame), cameras.at(frame)
+        photo, keep = trainer.photos.pictures[level][frame], trainer.photos.keeps[level][frame]
         if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * full.width:
             continue
-        focal_px = camera.Ks[0, 0, 0].item()
+        focal_px, window = camera.Ks[0, 0, 0].item(), telling(photo, keep)
+        part = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+        seen = camera.cropped(window.left, window.top, window.width, window.height)
         found = judge(
-            exposure, frame, trainer._render_fn(camera), camera, trainer.photos.pictures[level][frame],
-            trainer.photos.keeps[level][frame], num_subframes=max(counts[frame], 2), charges=charges,
+            exposure, frame, trainer._render_fn(seen), seen, photo[part], None if keep is None else keep[part],
+            window=window, num_subframes=max(counts[frame], 2), charges=charges,
             looks=looks.scaled(focal_px / full.Ks[0, 0, 0].item()),
+            is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
         trainer.causes[frame] = found.cause
         if found.lens is not None or lens.focus[frame].any():

@@ -8,8 +8,9 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 
 from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Window
 from splatdeblur.optimize import Looks
-from splatdeblur.optimize.causes import Cause, simplest, smeared
-from splatdeblur.optimize.judging import judge_photos
+from splatdeblur.optimize.causes import Cause, simplest
+from splatdeblur.optimize.fits import smeared
+from splatdeblur.optimize.judging import judge_photos, telling
 
 WITH_LENS = replace(
     CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
@@ -64,10 +65,47 @@ def take(trainer, causes):
         ((1.0, 0.8, 0.8, 0.5), 0.2, Cause.BOTH),
         ((1.0, 0.6, 0.58, 0.58), 0.2, Cause.MOTION),  # between equals, looks decide
         ((1.0, 0.58, 0.6, 0.58), 0.5, Cause.FOCUS),
+        ((1.0, 0.2, 0.6, 0.15), 0.2, Cause.BOTH),  # most is explained, and yet a quarter of what is left is not
     ],
 )
 def test_the_simplest_cause_is_taken_that_explains_as_much_as_any(errors, disks, cause):
     assert simplest(*errors, disks) == cause
+
+
+def test_photos_that_surely_moved_are_not_out_of_focus_alone():
+    errors = 1.0, 0.7, 0.5, 0.5
+    assert simplest(*errors, 0.5) == Cause.FOCUS
+    assert simplest(*errors, 0.5, is_moved=True) == Cause.BOTH
+
+
+def test_the_part_of_a_photo_with_the_most_detail_is_looked_at():
+    photo = torch.full((150, 240, 3), 0.5)
+    photo[60:140, 130:230] += 0.3 * torch.rand(80, 100, 3, generator=torch.Generator().manual_seed(0))
+    window = telling(photo, None)
+    assert 9000 < window.width * window.height <= 10_000
+    assert window.width / window.height == pytest.approx(240 / 150, abs=0.05)
+    assert 104 <= window.left <= 130 and abs(window.top - 60) <= 8
+    assert window.left + window.width <= 240 and window.top + window.height <= 150
+    keep = torch.ones(150, 240, dtype=torch.bool)
+    keep[:, 120:] = False
+    photo[10:30, 10:30] = 0.0
+    assert telling(photo, keep).left < 20
+    assert telling(photo[:80, :100], None) == Window.whole(100, 80)
+
+
+def test_a_path_that_grew_back_is_kept_beside_disks(trained):
+    trainer = make_young(trained)
+    trainer.photos = replace(trainer.photos, looks=(Looks(4.0, 4.0, 0.4),) * 6)
+    take(trainer, [((0.0, 0.0), 2.5)] * 6)
+    for frame in range(6):  # which could be no more than a stand-in
+        blame(trainer, frame, (4.0, 0.0))
+    trainer.causes[1], trainer.causes[3] = Cause.FOCUS, Cause.BOTH
+    focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
+    judge_photos(trainer)
+    assert [cause == Cause.BOTH for cause in trainer.causes] == [False, True, False, True, False, False]
+    for frame in range(6):
+        length = trainer.exposure.blur_px(frame, focal_px).item()
+        assert length > 2 if frame in (1, 3) else length < 1
 
 
 def test_a_smeared_picture_is_what_the_path_makes_of_the_scene(trained):
