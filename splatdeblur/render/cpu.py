@@ -13,6 +13,7 @@ from .kernels import average as averaging
 from .kernels import blend as blending
 from .kernels import colors as shading
 from .kernels import culling, projection, tiles
+from .kernels.shares import ALL
 from .rasterizer import Burst, ProjectionInfo, Render, RenderOptions
 
 
@@ -57,9 +58,13 @@ class _Project(torch.autograd.Function):
         geometry = [_array(x) for x in (means, quats, scales, opacities)]
         colors = [_array(x) for x in (sh0, sh_rest)]
         cameras = [_array(x.double()) for x in (viewmats, Ks, slices.flatten(0, 1))]
-        candidates, offsets = culling.cull(
-            geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far
+        n_pictures = n_cameras // task.num_subframes
+        candidates = np.empty(n_pictures * n, np.int32)
+        offsets = np.empty(n_pictures * projection.CHUNKS + 1, np.int64)
+        culling.cull(
+            geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far, candidates, offsets, ALL
         )
+        candidates = candidates[: offsets[-1]]
         # From torch, whose memory begins at a cache line.
         splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
         depths = means.new_empty(len(candidates))
@@ -67,9 +72,9 @@ class _Project(torch.autograd.Function):
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
         projection.project(
             *geometry, *cameras, *task.lens, options.far, options.is_antialiased,
-            candidates, offsets, splats.numpy(), depths.numpy(), means2d.numpy(), radii.numpy(),
+            candidates, offsets, splats.numpy(), depths.numpy(), means2d.numpy(), radii.numpy(), ALL,
         )  # fmt: skip
-        shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy())
+        shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy(), ALL)
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
         ctx.slices_shape = slices.shape
@@ -87,11 +92,11 @@ class _Project(torch.autograd.Function):
         v_splats = _array(v_splats)
         projection.project_backward(
             *geometry, *cameras, *task.lens, task.options.is_antialiased,
-            candidates, offsets, splats, v_splats, _array(v_means2d), *v_geometry, v_viewmats, v_slices,
+            candidates, offsets, splats, v_splats, _array(v_means2d), *v_geometry, v_viewmats, v_slices, ALL,
         )  # fmt: skip
         shading.shade_backward(
             geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats, v_splats,
-            v_geometry[0], *v_colors, v_viewmats,
+            v_geometry[0], *v_colors, v_viewmats, ALL,
         )  # fmt: skip
         gradients = [torch.from_numpy(x) for x in (*v_geometry, *v_colors)]
         v_viewmats = torch.from_numpy(v_viewmats.sum(0)).to(ctx.dtypes[0])
@@ -108,14 +113,11 @@ class _Blend(torch.autograd.Function):
         shape = len(means2d), task.height, task.width
         bits, passes = (np.uint32, 3) if splats.dtype == np.float32 else (np.uint64, 6)
         order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets)
-        row_starts, first_rows, spans, pair_starts = tiles.footprints(splats, *task.grid)
-        tile_starts, entries, slots = tiles.list_tiles(
-            order, offsets, row_starts, first_rows, spans, pair_starts, *task.grid
-        )
+        tile_starts, entries, slots, pair_starts = tiles.tile_lists(splats, order, offsets, *task.grid)
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((*shape, *tail), splats.dtype) for tail in ((3,), (), ())]
         blocks = np.empty((len(splats), len(entries)), np.uint64)
-        blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures, blocks)
+        blending.blend(splats, entries, tile_starts, *task.grid, background, *pictures, blocks, ALL)
         ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks)
         ctx.candidates = (candidates, offsets)
         ctx.set_materialize_grads(False)
@@ -129,7 +131,10 @@ class _Blend(torch.autograd.Function):
         if not len(v_rgb):
             v_rgb = np.zeros_like(rgb)
         v_splats, v_means2d = np.empty_like(splats), np.zeros(ctx.shape, splats.dtype)
-        blending.blend_backward(*ctx.arrays, v_rgb, v_alpha, v_depth, *ctx.candidates, v_splats, v_means2d)
+        v_pairs = np.empty((len(ctx.arrays[1]), projection.GRADIENTS), splats.dtype)
+        blending.blend_backward(
+            *ctx.arrays, v_rgb, v_alpha, v_depth, *ctx.candidates, v_pairs, v_splats, v_means2d, ALL
+        )
         return torch.from_numpy(v_means2d), torch.from_numpy(v_splats), None, None, None, None
 
 
@@ -142,7 +147,7 @@ class _Average(torch.autograd.Function):
         rows = weights.to(rgb.dtype).reshape(subframes, -1).expand(subframes, height)
         arrays = [_array(x) for x in (rgb.flatten(2), alpha, depth, rows)]
         means = [rgb.new_empty(height, x.shape[2]) for x in arrays[:3]]
-        averaging.average(*arrays, is_linear, *(x.numpy() for x in means))
+        averaging.average(*arrays, is_linear, *(x.numpy() for x in means), ALL)
         ctx.arrays, ctx.is_linear, ctx.weights = arrays, is_linear, (weights.shape, weights.dtype)
         ctx.set_materialize_grads(False)
         return means[0].view(1, height, width, 3), means[1][None], means[2][None]
@@ -158,7 +163,7 @@ class _Average(torch.autograd.Function):
             v_means[0] = np.zeros_like(rgb[0])
         v_pictures = [np.empty((len(weights) if len(v) else 0, *v.shape), v.dtype) for v in v_means]
         v_weights = np.empty_like(weights)
-        averaging.average_backward(*ctx.arrays, ctx.is_linear, *v_means, *v_pictures, v_weights)
+        averaging.average_backward(*ctx.arrays, ctx.is_linear, *v_means, *v_pictures, v_weights, ALL)
         v_rgb, v_alpha, v_depth = (torch.from_numpy(v) if len(v) else None for v in v_pictures)
         shape, dtype = ctx.weights
         v_weights = torch.from_numpy(v_weights).to(dtype)

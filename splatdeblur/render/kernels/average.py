@@ -1,20 +1,25 @@
 """The mean of a burst's sub-frames, in linear light, and its gradient: one pass over the pictures each way."""
 
-from numba import njit, prange
+from numba import njit
 
 from .maths import FASTMATH, power_2_4
 from .projection import OPTIONS
+from .shares import ALL, spread
 
+BANDS = 64  # of rows; the shares of the work
 FOOT = 0.04045  # up to here the sRGB curve is a straight line; see geometry.linear_from_srgb
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def average(subframes, alphas, depths, weights, is_linear, rgb, alpha, depth):
+def average(subframes, alphas, depths, weights, is_linear, rgb, alpha, depth, share):
     """Fills rgb [H, 3 W], alpha and depth [H, W] from sub-frames [S, H, ...] and their weights [S, H]."""
+    if share == ALL:
+        spread(0, BANDS)
+        return
     n_subframes, height = weights.shape
     real = subframes.dtype.type
     foot, slope, shift, scale = real(FOOT), real(1 / 12.92), real(0.055), real(1 / 1.055)
-    for y in prange(height):
+    for y in range(share * height // BANDS, (share + 1) * height // BANDS):
         for i in range(rgb.shape[1]):
             rgb[y, i] = 0
         for i in range(alpha.shape[1]):
@@ -36,14 +41,18 @@ def average(subframes, alphas, depths, weights, is_linear, rgb, alpha, depth):
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def average_backward(
-    subframes, alphas, depths, weights, is_linear, v_rgb, v_alpha, v_depth, v_subframes, v_alphas, v_depths, v_weights
-):
+    subframes, alphas, depths, weights, is_linear, v_rgb, v_alpha, v_depth,
+    v_subframes, v_alphas, v_depths, v_weights, share,
+):  # fmt: skip
     """Fills the last four arrays; where `v_alpha` or `v_depth` is empty, for none, so is its companion."""
+    if share == ALL:
+        spread(0, BANDS)
+        return
     n_subframes, height = weights.shape
     real = subframes.dtype.type
     foot, slope, shift, scale = real(FOOT), real(1 / 12.92), real(0.055), real(1 / 1.055)
     exponent = real(2.4)
-    for y in prange(height):
+    for y in range(share * height // BANDS, (share + 1) * height // BANDS):
         for s in range(n_subframes):
             weight, v_weight = weights[s, y], real(0)
             if is_linear:
