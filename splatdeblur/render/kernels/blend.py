@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
+from .average import light
 from .maths import FASTMATH, exp, lowest_bit
 from .projection import (
     BLUE,
@@ -106,7 +107,7 @@ def _living_blocks(s):
 
 @njit(**OPTIONS)
 def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha, depth, blocks, share):
-    """Fills rgb [C, H, W, 3] over the background, alpha [C, H, W] and the expected depth [C, H, W].
+    """Fills rgb [C, H, 3 W] over the background, alpha [C, H, W] and the expected depth [C, H, W].
 
     Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair has left a trace.
     """
@@ -174,9 +175,25 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
                     i = _index(y, x)
                     t = abs(s[0, i])
                     for channel in range(3):
-                        rgb[c, top + y, left + x, channel] = s[1 + channel, i] + t * background[channel]
+                        rgb[c, top + y, 3 * (left + x) + channel] = s[1 + channel, i] + t * background[channel]
                     alpha[c, top + y, left + x] = one - t
                     depth[c, top + y, left + x] = s[4, i] / (one - t) if t < one else zero
+
+
+@njit(**INLINE)
+def _pull_light(rgb, weight, is_linear, v_rgb, v_subframes, c, picture, y, left, columns, v_row):
+    """Writes the gradient of a tile's row of camera c, from that of its picture, to `v_row`."""
+    first = np.uint64(3 * left)  # without a sign: numba would look for negative indices, one by one
+    if is_linear:
+        for i in range(3 * columns):
+            k = first + np.uint64(i)
+            v_row[i] = weight * v_rgb[picture, y, k] * light(rgb[c, y, k])[1]
+    else:
+        for i in range(3 * columns):
+            v_row[i] = weight * v_rgb[picture, y, first + np.uint64(i)]
+    if v_subframes.shape[0] > 0:
+        for i in range(3 * columns):
+            v_row[i] += v_subframes[c, y, first + np.uint64(i)]
 
 
 @njit(**INLINE)
@@ -196,12 +213,14 @@ def _gather(work, subframe, pair_starts, v_pairs, candidates, offsets, v_splats,
 @njit(**OPTIONS)
 def blend_backward(
     splats, entries, tile_starts, slots, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
-    v_rgb, v_alpha, v_depth, candidates, offsets, v_pairs, v_splats, v_means2d, share,
+    weights, is_linear, v_rgb, v_alpha, v_depth, v_subframes, candidates, offsets, v_pairs, v_splats, v_means2d, share,
 ):  # fmt: skip
     """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
 
-    v_alpha and v_depth may be empty, for none. v_pairs [pairs, GRADIENTS] is scratch: what each (Gaussian, tile) pair
-    adds to the gradient of its Gaussian, in one sub-frame after another.
+    v_rgb [P, H, 3 W], v_alpha and v_depth [P, H, W] are gradients of each picture's mean of sub-frames, with weights
+    [C, H], in linear light or not; v_subframes [C, H, 3 W] those of the sub-frames besides. The last three may be
+    empty, for none. v_pairs [pairs, GRADIENTS] is scratch: what each (Gaussian, tile) pair adds to the gradient of
+    its Gaussian, in one sub-frame after another.
 
     Goes front to back again. What lies behind a Gaussian at a pixel is the finished pixel less what lies in front,
     so nothing of the forward pass is kept but the picture, and which blocks to visit.
@@ -224,22 +243,26 @@ def blend_backward(
     s = np.empty((7, PITCH), splats.dtype)
     # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients
     lanes = np.zeros((GRADIENTS, PIXELS), splats.dtype)
+    v_row = np.empty(3 * TILE, splats.dtype)
     for tile in range(piece, tile_starts.shape[0] - 1, SHARES):
-        c = tile // (tiles_x * tiles_y) * n_subframes + subframe
+        picture = tile // (tiles_x * tiles_y)
+        c = picture * n_subframes + subframe
         top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
         rows, columns = min(TILE, height - top), min(TILE, width - left)
         _clear(s, rows, columns)
         for y in range(rows):
+            py, weight = top + y, weights[c, top + y]
+            _pull_light(rgb, weight, is_linear, v_rgb, v_subframes, c, picture, py, left, columns, v_row)
             for x in range(columns):
-                i, py, px = _index(y, x), top + y, left + x
+                i, px = _index(y, x), left + x
                 for channel in range(3):
-                    s[2 + channel, i] = v_rgb[c, py, px, channel]
-                    s[1, i] += rgb[c, py, px, channel] * v_rgb[c, py, px, channel]
+                    s[2 + channel, i] = v_row[3 * x + channel]
+                    s[1, i] += rgb[c, py, 3 * px + channel] * v_row[3 * x + channel]
                 if v_alpha.shape[0] > 0:
-                    s[6, i] = v_alpha[c, py, px]
-                    s[1, i] += alpha[c, py, px] * v_alpha[c, py, px]
+                    s[6, i] = weight * v_alpha[picture, py, px]
+                    s[1, i] += alpha[c, py, px] * s[6, i]
                 if v_depth.shape[0] > 0 and alpha[c, py, px] > 0:
-                    s[5, i] = v_depth[c, py, px] / alpha[c, py, px]
+                    s[5, i] = weight * v_depth[picture, py, px] / alpha[c, py, px]
                     s[6, i] -= depth[c, py, px] * s[5, i]
         for entry in range(tile_starts[tile], tile_starts[tile + 1]):
             todo, slot, g = blocks[subframe, entry], slots[entry], entries[entry]
