@@ -16,7 +16,7 @@ from numba import njit
 
 from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .average import light
-from .maths import FASTMATH, exp, lowest_bit
+from .maths import FASTMATH, exp, lowest_bit, prefetch
 from .projection import (
     BLUE,
     CHUNKS,
@@ -47,6 +47,7 @@ ACROSS = TILE // BLOCK  # blocks in a tile's row
 # Length of a row of scratch: were it a multiple of 4 KiB, processors would take a pixel's entries for one another.
 PITCH = TILE * TILE + 3 * PIXELS
 BATCH = 32  # Gaussians; blocks that a batch finishes are left out from the next one on
+AHEAD = 8  # Gaussians; so long before it is needed, what the backward pass reads is asked for
 SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
 
 OPTIONS = {**PLAIN_OPTIONS, "fastmath": FASTMATH}
@@ -82,6 +83,12 @@ def _covered_blocks(x, y, half_width, half_height, half_row, slope):
         bits = (np.uint64(2) << last) - (np.uint64(1) << first) if is_touched else np.uint64(0)
         mask |= bits << np.uint64(row * ACROSS)
     return mask
+
+
+@njit(**INLINE)
+def _prefetch(splats, subframe, g):
+    """Asks for a Gaussian of which all is about to be read."""
+    prefetch(splats, (subframe * splats.shape[1] + g) * COLUMNS)
 
 
 @njit(**INLINE)
@@ -125,6 +132,7 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
             top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             _clear(s, rows, columns)
+            last = tile_starts[tile + 1] - 1
             for begin in range(tile_starts[tile], tile_starts[tile + 1], BATCH):
                 end = min(begin + BATCH, tile_starts[tile + 1])
                 living = _living_blocks(s)
@@ -133,6 +141,7 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
                     break
                 for entry in range(begin, end):
                     g = entries[entry]
+                    _prefetch(splats, subframe, entries[min(entry + BATCH, last)])
                     blocks[subframe, entry] = living & _covered_blocks(
                         splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
                         splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
@@ -264,7 +273,11 @@ def blend_backward(
                 if v_depth.shape[0] > 0 and alpha[c, py, px] > 0:
                     s[5, i] = weight * v_depth[picture, py, px] / alpha[c, py, px]
                     s[6, i] -= depth[c, py, px] * s[5, i]
+        last = tile_starts[tile + 1] - 1
         for entry in range(tile_starts[tile], tile_starts[tile + 1]):
+            ahead = min(entry + AHEAD, last)
+            _prefetch(splats, subframe, entries[ahead])
+            prefetch(v_pairs, np.int64(slots[ahead]) * GRADIENTS)
             todo, slot, g = blocks[subframe, entry], slots[entry], entries[entry]
             if todo == 0:
                 for column in range(GRADIENTS):

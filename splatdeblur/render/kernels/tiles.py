@@ -5,10 +5,12 @@ import math
 import numpy as np
 from numba import njit
 
+from .maths import prefetch
 from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 from .shares import ALL, spread
 
 TILE = 32  # px
+AHEAD = 8  # Gaussians; so long before it is needed, what is known of one is asked for
 SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
 
 
@@ -164,8 +166,14 @@ def list_tiles(
         return
     is_filling, picture, segment = share >= pieces, share % pieces // SEGMENTS, share % SEGMENTS
     begin, count = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS] - offsets[picture * CHUNKS]
-    for rank in range(begin + segment * count // SEGMENTS, begin + (segment + 1) * count // SEGMENTS):
+    end = begin + (segment + 1) * count // SEGMENTS
+    for rank in range(begin + segment * count // SEGMENTS, end):
         i = order[rank]
+        ahead, far_ahead = order[min(rank + AHEAD, end - 1)], order[min(rank + 2 * AHEAD, end - 1)]
+        prefetch(spans, 2 * row_starts[ahead])
+        prefetch(row_starts, np.int64(far_ahead))
+        prefetch(first_rows, np.int64(far_ahead))
+        prefetch(pair_starts, np.int64(far_ahead))
         base = picture * n_tiles + first_rows[i] * tiles_x
         slot = pair_starts[i]
         for row in range(row_starts[i], row_starts[i + 1]):
