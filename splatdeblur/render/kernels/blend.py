@@ -3,7 +3,8 @@
 The loop over Gaussians is outside and a block of 4 x 4 pixels inside, so that LLVM turns the block into vector
 instructions. Everything that a tile keeps lives in one small scratch array, block by block: rows of one base address,
 which the vectoriser knows not to overlap. A pixel whose blending has stopped keeps its transmittance with a minus
-sign; blocks where all have stopped are left out. Sub-frames are blended one after another from the same list.
+sign; blocks where all have stopped are left out. Sub-frames are blended one after another from the same list, each in
+all tiles before the next, so that caches have one sub-frame's Gaussians to hold.
 
 Forward takes Gaussians in batches. For a whole batch it is first settled which blocks each of them covers, so that the
 processor, which works ahead, never waits for one Gaussian's pixels to learn where the next one's are.
@@ -119,74 +120,75 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
     Also fills blocks [S, pairs]: a bit mask of the blocks of its tile where each pair has left a trace.
     """
     if share == ALL:
-        spread(0, SHARES)
+        for subframe in range(splats.shape[0]):
+            spread(subframe * SHARES, SHARES)
         return
+    subframe, piece = share // SHARES, share % SHARES
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
     half, zero, one = real(0.5), real(0), real(1)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
-    for subframe in range(n_subframes):
-        for tile in range(share, tile_starts.shape[0] - 1, SHARES):
-            c = tile // (tiles_x * tiles_y) * n_subframes + subframe
-            top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
-            rows, columns = min(TILE, height - top), min(TILE, width - left)
-            _clear(s, rows, columns)
-            last = tile_starts[tile + 1] - 1
-            for begin in range(tile_starts[tile], tile_starts[tile + 1], BATCH):
-                end = min(begin + BATCH, tile_starts[tile + 1])
-                living = _living_blocks(s)
-                if living == 0:
-                    blocks[subframe, begin : tile_starts[tile + 1]] = 0
-                    break
-                for entry in range(begin, end):
-                    g = entries[entry]
-                    _prefetch(splats, subframe, entries[min(entry + BATCH, last)])
-                    blocks[subframe, entry] = living & _covered_blocks(
-                        splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
-                        splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
-                        splats[subframe, g, HALF_ROW], splats[subframe, g, SLOPE],
-                    )  # fmt: skip
-                for entry in range(begin, end):
-                    todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry]
-                    x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
-                    a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
-                    k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
-                    red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
-                    blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
-                    while todo != 0:
-                        block = np.int64(lowest_bit(todo))
-                        todo &= todo - np.uint64(1)
-                        base = np.uint64(block * PIXELS)
-                        left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                        is_touched = False
-                        for j in range(PIXELS):
-                            i = base + np.uint64(j)
-                            dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
-                            sigma = dx * (a * dx + b * dy) + k * dy * dy
-                            t = s[0, i]
-                            cover = min(opacity * exp(-sigma), alpha_max)
-                            cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
-                            after = t * (one - cover)
-                            goes_on = after > stop
-                            weight = t * cover if goes_on else zero
-                            left_over = after if goes_on else -abs(t)
-                            s[0, i] = left_over
-                            is_touched |= left_over != t
-                            s[1, i] += weight * red
-                            s[2, i] += weight * green
-                            s[3, i] += weight * blue
-                            s[4, i] += weight * z
-                        touched |= np.uint64(is_touched) << np.uint64(block)
-                    blocks[subframe, entry] = touched
-            for y in range(rows):
-                for x in range(columns):
-                    i = _index(y, x)
-                    t = abs(s[0, i])
-                    for channel in range(3):
-                        rgb[c, top + y, 3 * (left + x) + channel] = s[1 + channel, i] + t * background[channel]
-                    alpha[c, top + y, left + x] = one - t
-                    depth[c, top + y, left + x] = s[4, i] / (one - t) if t < one else zero
+    for tile in range(piece, tile_starts.shape[0] - 1, SHARES):
+        c = tile // (tiles_x * tiles_y) * n_subframes + subframe
+        top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
+        rows, columns = min(TILE, height - top), min(TILE, width - left)
+        _clear(s, rows, columns)
+        last = tile_starts[tile + 1] - 1
+        for begin in range(tile_starts[tile], tile_starts[tile + 1], BATCH):
+            end = min(begin + BATCH, tile_starts[tile + 1])
+            living = _living_blocks(s)
+            if living == 0:
+                blocks[subframe, begin : tile_starts[tile + 1]] = 0
+                break
+            for entry in range(begin, end):
+                g = entries[entry]
+                _prefetch(splats, subframe, entries[min(entry + BATCH, last)])
+                blocks[subframe, entry] = living & _covered_blocks(
+                    splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
+                    splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
+                    splats[subframe, g, HALF_ROW], splats[subframe, g, SLOPE],
+                )  # fmt: skip
+            for entry in range(begin, end):
+                todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry]
+                x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
+                a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
+                k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
+                red, green = splats[subframe, g, RED], splats[subframe, g, GREEN]
+                blue, z = splats[subframe, g, BLUE], splats[subframe, g, DEPTH]
+                while todo != 0:
+                    block = np.int64(lowest_bit(todo))
+                    todo &= todo - np.uint64(1)
+                    base = np.uint64(block * PIXELS)
+                    left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
+                    is_touched = False
+                    for j in range(PIXELS):
+                        i = base + np.uint64(j)
+                        dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
+                        sigma = dx * (a * dx + b * dy) + k * dy * dy
+                        t = s[0, i]
+                        cover = min(opacity * exp(-sigma), alpha_max)
+                        cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
+                        after = t * (one - cover)
+                        goes_on = after > stop
+                        weight = t * cover if goes_on else zero
+                        left_over = after if goes_on else -abs(t)
+                        s[0, i] = left_over
+                        is_touched |= left_over != t
+                        s[1, i] += weight * red
+                        s[2, i] += weight * green
+                        s[3, i] += weight * blue
+                        s[4, i] += weight * z
+                    touched |= np.uint64(is_touched) << np.uint64(block)
+                blocks[subframe, entry] = touched
+        for y in range(rows):
+            for x in range(columns):
+                i = _index(y, x)
+                t = abs(s[0, i])
+                for channel in range(3):
+                    rgb[c, top + y, 3 * (left + x) + channel] = s[1 + channel, i] + t * background[channel]
+                alpha[c, top + y, left + x] = one - t
+                depth[c, top + y, left + x] = s[4, i] / (one - t) if t < one else zero
 
 
 @njit(**INLINE)
