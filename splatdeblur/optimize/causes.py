@@ -118,8 +118,12 @@ def judge(
     motion, path = learned, None
     with torch.enable_grad():
         alone = fit_lens(sharp, relative, focal_px, error, lens)
-        besides = fit_lens(along, relative, focal_px, error, [*lens, START_SHARE * alone.values], anew=False)
-        both, least = (besides, None), besides.error
+        both, least = (alone, None), alone.error
+        if none - min(learned, alone.error) < TOLD * none and not has_direction:
+            return Verdict(Cause.UNKNOWN)
+        if none - learned >= TOLD * none:
+            besides = fit_lens(along, relative, focal_px, error, [*lens, START_SHARE * alone.values], anew=False)
+            both, least = (besides, None), besides.error
         if has_direction and none - learned < KNOWN * (none - alone.error):
             path = fit_path(sharp, looks.blur_px, error)
         if path is not None and path.error < learned:

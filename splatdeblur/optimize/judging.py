@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 SEEN_BLUR = 1 / 200  # of a photo's width: a photo less blurred than that everywhere is not asked
-WINDOW_PIXELS, WINDOW_STEP_PX = 10_000, 8  # of the part of a photo that is looked at, and of where it may lie
+WINDOW_PIXELS, WINDOW_STEP_PX = 8_000, 8  # of the part of a photo that is looked at, and of where it may lie
 STILL_PATH = 1 / 400  # of a photo's width: what is left of a path that stood in for disks
 
 
@@ -47,7 +47,7 @@ def telling(photo: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height w
 def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
-    At the last size but one, which is as good a witness as the last and far quicker.
+    At the last size but one, in the part with the most detail: as good a witness as whole photos, and far quicker.
     """
     trainer.judgements += 1
     level = max(len(trainer.photos.pictures) - 2, 0)
