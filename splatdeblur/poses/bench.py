@@ -14,6 +14,7 @@ from typing import TypeVar
 import pycolmap
 
 from ..capture import Capture, Frame
+from .adjust import adjusted
 from .attempts import Features, Mapping
 from .lens_groups import initial_focal_px, lens_groups
 
@@ -244,6 +245,14 @@ class Bench:
         report(0.7, "placing all photos at once")
         models = self._interruptibly(lambda token: pycolmap.global_mapping(database, self.photos, folder, options))
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
+
+    def adjust(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """The model after its last adjustment, `adjusted`; as it is where there is no time for that. It cannot be
+        interrupted."""
+        try:
+            return self._interruptibly(lambda token: adjusted(model))
+        except OutOfTime:
+            return model
 
     def triangulate(
         self,
