@@ -14,6 +14,7 @@ from .lenses import largest_shift_px
 NOTICEABLE_PX = 1.0  # anywhere in the photo
 LEAST_ERROR_PX = 0.05  # no feature is found better than that
 MAX_ERROR = 8.0  # times what is usual; a feature that errs more shows something else
+BEHIND_PX = 1e6  # stands for the error of a point that lies behind the camera
 MIN_GAIN = 0.01  # of the logarithm of how likely an observation is, on average, for a lens to be called bent
 MAX_ITERATIONS = 60
 
@@ -25,6 +26,7 @@ def adjusted(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     been adjusted to that. Features that err many times as far as is usual no longer count as seen.
     """
     result = pycolmap.Reconstruction(model)
+    _drop(result, BEHIND_PX / 2)
     if not len(errors := _errors_px(result)[1]):
         return result
     _adjust(result, _usual(errors))
@@ -37,12 +39,16 @@ def adjusted(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     gain = np.mean(_surprise(_errors_px(straight)[1], usual_px) - _surprise(_errors_px(result)[1], usual_px))
     if gain < MIN_GAIN or not any(map(bends_noticeably, result.cameras.values())):
         result = straight
-    observations, errors = _errors_px(result)
-    for (image, feature), error in zip(observations, errors, strict=True):
-        if error > MAX_ERROR * usual_px and result.images[image].points2D[feature].has_point3D():
-            result.delete_observation(image, feature)
+    _drop(result, MAX_ERROR * usual_px)
     result.update_point_3d_errors()
     return result
+
+
+def _drop(model: pycolmap.Reconstruction, larger_px: float) -> None:
+    """Forgets observations with a larger error."""
+    for (image, feature), error in zip(*_errors_px(model), strict=True):
+        if error > larger_px and model.images[image].points2D[feature].has_point3D():
+            model.delete_observation(image, feature)
 
 
 def _adjust(model: pycolmap.Reconstruction, usual_px: float, bends: bool = True) -> None:
@@ -84,7 +90,8 @@ def _usual(errors_px: Float[np.ndarray, "observation"]) -> float:
 def _errors_px(
     model: pycolmap.Reconstruction,
 ) -> tuple[list[tuple[int, int]], Float[np.ndarray, "observation"]]:
-    """Image and index of the feature, and reprojection error, of every observation."""
+    """Image and index of the feature, and reprojection error, of every observation; `BEHIND_PX` for points behind the
+    camera."""
     observations, errors = [], [np.zeros(0)]
     for image in model.images.values():
         seen = [(index, p) for index, p in enumerate(image.points2D) if p.has_point3D()] if image.has_pose else []
@@ -92,6 +99,7 @@ def _errors_px(
             continue
         local = image.cam_from_world() * np.array([model.points3D[p.point3D_id].xyz for _, p in seen])
         found = model.cameras[image.camera_id].img_from_cam(local)
-        errors.append(np.linalg.norm(found - np.array([p.xy for _, p in seen]), axis=1))
+        off = np.linalg.norm(found - np.array([p.xy for _, p in seen]), axis=1)
+        errors.append(np.where((local[:, 2] > 0) & np.isfinite(off), off, BEHIND_PX))
         observations += [(image.image_id, index) for index, _ in seen]
     return observations, np.concatenate(errors)

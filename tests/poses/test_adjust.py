@@ -71,3 +71,12 @@ def test_the_model_that_was_given_stays_and_one_without_points_comes_back():
     adjusted(model)
     np.testing.assert_array_equal(model.cameras[1].params, before)
     assert adjusted(pycolmap.Reconstruction()).num_reg_images() == 0
+
+
+def test_a_point_behind_a_camera_is_dropped_and_spoils_nothing():
+    model = ring()
+    behind = model.images[1].cam_from_world().inverse() * np.array([0.1, 0.1, -2.0])
+    model.points3D[1].xyz = behind
+    found = adjusted(model)
+    assert found.cameras[1].focal_length == pytest.approx(FOCAL, rel=0.003)
+    assert not any(e.image_id == 1 for e in found.points3D[1].track.elements) if 1 in found.points3D else True
