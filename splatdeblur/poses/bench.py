@@ -1,5 +1,6 @@
 """One capture on COLMAP's bench: features, matches and mapping, each with progress, a deadline and Ctrl-C."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -293,6 +294,21 @@ def posed_model(
         image = pycolmap.Image(name=name, camera_id=camera.camera_id, image_id=images[name].image_id)
         model.add_image_with_trivial_frame(image, pose)
     return model
+
+
+def relensed(database: Path, model: pycolmap.Reconstruction) -> Path:
+    """A copy of a database whose cameras have the lenses that a model made from it found."""
+    copy = database.with_name(f"{database.stem}-relensed.db")
+    shutil.copy(database, copy)
+    opened = pycolmap.Database.open(copy)
+    try:
+        for camera in opened.read_all_cameras():
+            if model.exists_camera(camera.camera_id):
+                camera.params = model.cameras[camera.camera_id].params
+                opened.update_camera(camera)
+    finally:
+        opened.close()
+    return copy
 
 
 def mapping_options(mapping: Mapping, seed: int) -> pycolmap.IncrementalPipelineOptions:

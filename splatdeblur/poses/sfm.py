@@ -24,6 +24,7 @@ from .bench import (
     mapping_options,
     pairs_to_match,
     quiet_colmap,
+    relensed,
 )
 from .evidence import centers_of, evidence_in, extent_of, with_jumps
 from .joining import join, matches_between
@@ -181,8 +182,11 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
 
 
 def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> list[Outcome]:
-    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed."""
+    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed; both
+    from the lens that it found, if it holds enough photos to tell one."""
     database = _database(bench, last.features)
+    if last.model is not None and last.model.num_reg_images() >= MIN_PHOTOS_FOR_LENS:
+        database = relensed(database, last.model)
     started = time.monotonic()
     models = bench.map_at_once(database, attempt.mapping, report)
     at_once = _outcome(bench, attempt, last.features, models, started, "all photos at once")
