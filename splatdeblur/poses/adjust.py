@@ -5,6 +5,8 @@ photos it bends cameras and stretches the focal length to please them.
 """
 
 
+from collections.abc import Collection
+
 import numpy as np
 import pycolmap
 from jaxtyping import Float
@@ -19,7 +21,7 @@ MIN_GAIN = 0.01  # of the logarithm of how likely an observation is, on average,
 MAX_ITERATIONS = 60
 
 
-def adjusted(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> pycolmap.Reconstruction:
     """The model with cameras, lenses and points where most of its features would have them (Cauchy loss).
 
     Lenses that hardly bend anything, or whose bend explains next to nothing, are straight afterwards, the rest having
@@ -44,10 +46,11 @@ def adjusted(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     return result
 
 
-def _drop(model: pycolmap.Reconstruction, larger_px: float) -> None:
-    """Forgets observations with a larger error."""
+def _drop(model: pycolmap.Reconstruction, larger_px: float, images: Collection[int] = ()) -> None:
+    """Forgets observations with a larger error, and all of some images."""
     for (image, feature), error in zip(*_errors_px(model), strict=True):
-        if error > larger_px and model.images[image].points2D[feature].has_point3D():
+        is_unwanted = error > larger_px or image in images
+        if is_unwanted and model.images[image].points2D[feature].has_point3D():
             model.delete_observation(image, feature)
 
 
@@ -59,7 +62,7 @@ def _adjust(model: pycolmap.Reconstruction, usual_px: float, bends: bool = True)
     options.ceres.solver_options.max_num_iterations = MAX_ITERATIONS
     config = pycolmap.BundleAdjustmentConfig()
     for image in model.images.values():
-        if image.has_pose:
+        if image.has_pose and image.num_points3D:
             config.add_image(image.image_id)
     config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     # `pycolmap.bundle_adjustment`, which would do all this, turns COLMAP's log on for good.

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
@@ -247,11 +247,11 @@ class Bench:
         models = self._interruptibly(lambda token: pycolmap.global_mapping(database, self.photos, folder, options))
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
 
-    def adjust(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    def adjust(self, model: pycolmap.Reconstruction, without: Collection[str] = ()) -> pycolmap.Reconstruction:
         """The model after its last adjustment, `adjusted`; as it is where there is no time for that. It cannot be
         interrupted."""
         try:
-            return self._interruptibly(lambda token: adjusted(model))
+            return self._interruptibly(lambda token: adjusted(model, without))
         except OutOfTime:
             return model
 

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
+MIN_FIRM_TO_ADJUST = 8  # photos; fewer, often side by side, tell the lens worse than all with the wrong ones
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
 MAX_PHOTOS_AGAIN = 60  # above, solving again takes too long
 LIKELY_PARTNERS = 40  # of a photo among many
@@ -106,6 +107,9 @@ def reconstruct(
     evidence = judged(best, outcomes)
     if capture.is_video:
         evidence = with_jumps(evidence, best.centers, names)
+    doubted = {name for name, found in evidence.items() if found.doubt}
+    if doubted and len(evidence) - len(doubted) >= MIN_FIRM_TO_ADJUST:
+        best = replace(best, models=(bench.adjust(best.model, doubted), *best.models[1:]))
     return replace(
         _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},

@@ -80,3 +80,13 @@ def test_a_point_behind_a_camera_is_dropped_and_spoils_nothing():
     found = adjusted(model)
     assert found.cameras[1].focal_length == pytest.approx(FOCAL, rel=0.003)
     assert not any(e.image_id == 1 for e in found.points3D[1].track.elements) if 1 in found.points3D else True
+
+
+def test_photos_that_are_doubted_have_no_say_and_stay():
+    model, doubted = ring(moved_px=5.0), {"3.png", "4.png"}
+    found = adjusted(model, doubted)
+    for image in found.images.values():
+        assert (image.num_points3D == 0) == (image.name in doubted)
+    stays, stood = (m.images[4].cam_from_world().matrix() for m in (found, model))
+    np.testing.assert_allclose(stays, stood)
+    assert found.cameras[1].focal_length == pytest.approx(FOCAL, rel=0.01)

@@ -38,7 +38,7 @@ def test_a_copy_of_a_database_gets_the_lens_that_a_model_found_and_the_database_
 def test_no_model_is_adjusted_after_the_deadline(tmp_path, monkeypatch):
     capture = Capture(tuple(Frame(f"{i}.png", f"{i}.png") for i in range(3)), 480, 320, {})
     model, calls = pycolmap.Reconstruction(), []
-    monkeypatch.setattr(benches, "adjusted", lambda given: calls.append(given) or pycolmap.Reconstruction())
+    monkeypatch.setattr(benches, "adjusted", lambda given, without: calls.append(given) or pycolmap.Reconstruction())
     late = Bench(tmp_path, tmp_path, capture, 0, time.monotonic() - 1)
     assert late.adjust(model) is model and not calls
     in_time = Bench(tmp_path, tmp_path, capture, 0, np.inf)
