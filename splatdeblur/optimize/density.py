@@ -22,6 +22,9 @@ from ..render import Render
 from ..scene import Gaussians
 from .schedules import geometric, ramp
 
+ROUNDS = 60  # of refinement that even a short training has room for ...
+LEAST_APART = 20  # ... in steps: gradients of fewer photos tell little
+DUE = 2  # of all step numbers that gsplat's strategies are told, the one at which they refine
 REFERENCE_HEIGHT_PX = 800  # of the photos that the field's gradient thresholds were tuned on
 
 
@@ -33,7 +36,7 @@ class Default:
         threshold: start and end of the gradient threshold's annealing (DeblurGS's GDA), for photos 800 px high.
         anneal_until: progress at which the end is reached.
         start, stop: progress between which it works.
-        every: steps between two refinements.
+        every: steps between two refinements; fewer where the training would not get to ROUNDS of them.
         prune_opacity: Gaussians fainter than this are removed.
         reset_every: steps between two resets of all opacities; 0 never.
     """
@@ -53,7 +56,7 @@ class MCMC:
 
     Attributes:
         start, stop: progress between which it works.
-        every: steps between two relocations.
+        every: steps between two relocations; fewer where the training would not get to ROUNDS of them.
         noise: strength of the exploration.
         min_opacity: fainter Gaussians are dead.
     """
@@ -127,15 +130,16 @@ class DensityControl:
         if isinstance(config, Default):
             self._strategy = DefaultStrategy(
                 prune_opa=config.prune_opacity, refine_start_iter=0, refine_stop_iter=2**60,
-                refine_every=config.every, reset_every=2**60,
+                refine_every=DUE, reset_every=2**60,
             )  # fmt: skip
             self.state: dict[str, Any] = self._strategy.initialize_state(scene_scale=scene_scale)
         else:
             self._strategy = MCMCStrategy(
                 cap_max=budget, noise_lr=config.noise, refine_start_iter=0, refine_stop_iter=2**60,
-                refine_every=config.every, min_opacity=config.min_opacity,
+                refine_every=DUE, min_opacity=config.min_opacity,
             )  # fmt: skip
             self.state = self._strategy.initialize_state()
+        self.state["refined"] = [0, 0.0]  # step and progress of the last refinement
 
     def before_backward(self, render: Render) -> None:
         """Keeps the gradient of the screen positions, where the strategy needs it."""
@@ -156,9 +160,10 @@ class DensityControl:
         """Counts, and every so often refines; the scene's parameters may be replaced by others."""
         config = self.config
         is_working = config.start <= progress < config.stop
+        is_due = is_working and self._is_due(step, progress)
+        own_step = DUE if is_due else DUE - 1
         if isinstance(config, MCMC):
-            # Outside of its time the strategy still explores, but moves nothing: step 1 is never a refinement.
-            own_step = step if is_working else 1
+            # Between refinements, and outside of its time, the strategy still explores.
             with _seeded(generator), _without_cuda(scene.means.device):
                 self._strategy.step_post_backward(
                     scene.params, optimizers, self.state, own_step, info={}, lr=means_lr
@@ -167,10 +172,11 @@ class DensityControl:
         if not is_working:
             return
         info = render.info
-        self._strategy.grow_grad2d = self._threshold(scene, progress, info.height, step)
+        if is_due:
+            self._strategy.grow_grad2d = self._threshold(scene, progress, info.height)
         with _seeded(generator):
             self._strategy.step_post_backward(
-                scene.params, optimizers, self.state, step,
+                scene.params, optimizers, self.state, own_step,
                 info={
                     "means2d": info.means2d, "radii": info.radii, "width": info.width, "height": info.height,
                     "n_cameras": len(info.radii), "gaussian_ids": None,
@@ -180,13 +186,22 @@ class DensityControl:
             # Not left to the strategy: in gsplat 1.5.3 its own condition is never true.
             gsplat_ops.reset_opa(scene.params, optimizers, self.state, value=2 * config.prune_opacity)
 
-    def _threshold(self, scene: Gaussians, progress: float, height_px: int, step: int) -> float:
+    def _is_due(self, step: int, progress: float) -> bool:
+        """Whether it is time to refine again; if so, that is noted."""
+        last_step, last_progress = self.state.get("refined", (0, 0.0))
+        is_time = progress - last_progress >= 1 / ROUNDS and step - last_step >= LEAST_APART
+        is_due = is_time or step - last_step >= self.config.every
+        if is_due:
+            self.state["refined"] = [step, progress]
+        return is_due
+
+    def _threshold(self, scene: Gaussians, progress: float, height_px: int) -> float:
         """The annealed threshold at this resolution, raised as far as the budget demands."""
         config = self.config
         # The loss is a mean over pixels: on a smaller picture each Gaussian has a larger share in it.
         scale = REFERENCE_HEIGHT_PX / height_px
         threshold = geometric(*config.threshold, ramp(progress, 0, config.anneal_until)) * scale
-        if step % config.every != 0 or self.state["grad2d"] is None:
+        if self.state["grad2d"] is None:
             return threshold
         room = self.budget - len(scene)
         means = self.state["grad2d"] / self.state["count"].clamp(min=1)
