@@ -26,9 +26,12 @@ def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> p
 
     Lenses that hardly bend anything, or whose bend explains next to nothing, are straight afterwards, the rest having
     been adjusted to that. Features that err many times as far as is usual no longer count as seen.
+
+    Args:
+        without: names of photos that have no say, and stay where they are.
     """
     result = pycolmap.Reconstruction(model)
-    _drop(result, BEHIND_PX / 2)
+    _drop(result, BEHIND_PX / 2, {image.image_id for image in result.images.values() if image.name in without})
     if not len(errors := _errors_px(result)[1]):
         return result
     _adjust(result, _usual(errors))
