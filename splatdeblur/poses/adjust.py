@@ -18,7 +18,7 @@ LEAST_ERROR_PX = 0.05  # no feature is found better than that
 MAX_ERROR = 8.0  # times what is usual; a feature that errs more shows something else
 BEHIND_PX = 1e6  # stands for the error of a point that lies behind the camera
 MIN_GAIN = 0.01  # of the logarithm of how likely an observation is, on average, for a lens to be called bent
-MAX_ITERATIONS = 60
+MAX_ITERATIONS, LEAST_GAIN = 60, 1e-6  # of a bundle adjustment; the gain relative, from one iteration to the next
 
 
 def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> pycolmap.Reconstruction:
@@ -63,6 +63,7 @@ def _adjust(model: pycolmap.Reconstruction, usual_px: float, bends: bool = True)
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = usual_px
     options.ceres.solver_options.max_num_iterations = MAX_ITERATIONS
+    options.ceres.solver_options.function_tolerance = LEAST_GAIN
     config = pycolmap.BundleAdjustmentConfig()
     for image in model.images.values():
         if image.has_pose and image.num_points3D:
@@ -100,12 +101,13 @@ def _errors_px(
     camera."""
     observations, errors = [], [np.zeros(0)]
     for image in model.images.values():
-        seen = [(index, p) for index, p in enumerate(image.points2D) if p.has_point3D()] if image.has_pose else []
-        if not seen:
+        indices = image.get_observation_point2D_idxs() if image.has_pose else []
+        if not indices:
             continue
-        local = image.cam_from_world() * np.array([model.points3D[p.point3D_id].xyz for _, p in seen])
+        seen = image.get_observation_points2D()
+        local = image.cam_from_world() * np.array([model.points3D[p.point3D_id].xyz for p in seen])
         found = model.cameras[image.camera_id].img_from_cam(local)
-        off = np.linalg.norm(found - np.array([p.xy for _, p in seen]), axis=1)
+        off = np.linalg.norm(found - np.array([p.xy for p in seen]), axis=1)
         errors.append(np.where((local[:, 2] > 0) & np.isfinite(off), off, BEHIND_PX))
-        observations += [(image.image_id, index) for index, _ in seen]
+        observations += [(image.image_id, index) for index in indices]
     return observations, np.concatenate(errors)
