@@ -61,8 +61,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.rates.found_poses": (0, ENDLESS),
     "train.loss.dssim": (0, 1),
     "train.loss.slopes": (0, ENDLESS),
+    "train.loss.noise_from": (0, ENDLESS),
+    "train.loss.opacity": (0, ENDLESS),
+    "train.loss.scale": (0, ENDLESS),
+    "train.loss.temporal": (0, ENDLESS),
+    "train.loss.path": (0, ENDLESS),
     "train.loss.kernels": (0, ENDLESS),
     "train.loss.bend": (0, ENDLESS),
+    "train.loss.response": (0, ENDLESS),
+    "train.loss.pose_anchor": (0, ENDLESS),
     "train.shutter.fine_from": (0, ENDLESS),
     "train.max_path": (0, ENDLESS),
     "train.lens.focus.start": (1e-6, 0.1),
@@ -233,10 +240,10 @@ def checked(config: Config) -> Config:
     if isinstance(config.train.sight, Widened) and isinstance(config.train.shutter.weights, PixelWeights):
         raise ConfigError("train.sight Widened and train.shutter.weights PixelWeights do not go together; choose one")
     levels, until = config.train.resolution.levels, config.train.resolution.until
-    if len(levels) != len(until) + 1 or min(levels) < 1:
+    if len(levels) != len(until) + 1 or min(levels) < 1 or list(until) != sorted(until):
         raise ConfigError(
             f"train.resolution has levels {list(levels)} and until {list(until)}; it needs levels of 1 or more, "
-            "and one end fewer than levels"
+            "and one end fewer than levels, each no earlier than the one before"
         )
     sizes = getattr(config.train.lens.kernels, "sizes", (1,))
     if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):

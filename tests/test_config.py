@@ -81,6 +81,8 @@ def test_every_preset_makes_sense(name):
         ("train.rates.means=[0, 0]", "both ends must be above 0"),
         ("train.resolution.levels=[]", "one end fewer than levels"),
         ("train.resolution.levels=[0, 1]", "levels of 1 or more"),
+        ("train.resolution.until=[0.5, 0.2]", "no earlier than the one before"),
+        ("train.loss.path=-1", "train.loss.path is -1"),
         ("downscale=0.5", "1 or more, or 0"),
         ("train.sight={type: Widened, most: 0.5}", "train.sight.most is 0.5"),
         ("prepare.max_size=0", "prepare.max_size is 0"),
