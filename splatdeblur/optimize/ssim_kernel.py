@@ -4,7 +4,9 @@ Planar float32 arrays [3, H, W]; the window is separable, rows of the picture ar
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
+
+from ..render.kernels.shares import ALL, COMMON, spread
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
 C1, C2 = 0.01**2, 0.03**2
@@ -15,17 +17,21 @@ _weights = np.exp(-(_offsets**2) / (2 * SIGMA**2))
 TAPS = (_weights / _weights.sum()).astype(np.float32)
 
 FASTMATH = {"contract", "nsz", "reassoc"}
-OPTIONS = {"parallel": True, "cache": True, "nogil": True, "no_cfunc_wrapper": True, "fastmath": FASTMATH}
+OPTIONS = {**COMMON, "cache": True, "fastmath": FASTMATH}
+BANDS = 64  # of rows; the shares of the work
 
 
 @njit(**OPTIONS)
-def _across(a, b, taps, out):
+def _across(a, b, taps, out, share):
     """Filters each row of the five products; out [3, MAPS, H, W - 10]."""
+    if share == ALL:
+        spread(0, BANDS)
+        return
     channels, height, width = a.shape
     valid = width - WINDOW + 1
-    for work in prange(channels * height):
+    products = np.empty((MAPS, width), np.float32)
+    for work in range(share * channels * height // BANDS, (share + 1) * channels * height // BANDS):
         c, y = work // height, work % height
-        products = np.empty((MAPS, width), np.float32)
         for x in range(width):
             p, q = a[c, y, x], b[c, y, x]
             products[0, x], products[1, x] = p, q
@@ -40,17 +46,21 @@ def _across(a, b, taps, out):
 
 
 @njit(**OPTIONS)
-def _down_and_compare(rows, taps, c2, similarity, slopes):
+def _down_and_compare(rows, taps, c2, similarity, slopes, share):
     """Filters columns, sums SSIM per row of windows, and writes its slopes by mean a, a a and a b.
 
     rows [3, MAPS, H, W - 10]; similarity [3, H - 10]; slopes [3, 3, H - 10, W - 10].
     """
+    if share == ALL:
+        spread(0, BANDS)
+        return
     channels, _, height, valid_x = rows.shape
     valid_y = height - WINDOW + 1
     two, c1 = np.float32(2), np.float32(C1)
-    for work in prange(channels * valid_y):
+    f = np.empty((MAPS, valid_x), np.float32)
+    for work in range(share * channels * valid_y // BANDS, (share + 1) * channels * valid_y // BANDS):
         c, y = work // valid_y, work % valid_y
-        f = np.zeros((MAPS, valid_x), np.float32)
+        f[:] = 0
         for m in range(MAPS):
             target = f[m]
             for k in range(WINDOW):
@@ -76,25 +86,29 @@ def _down_and_compare(rows, taps, c2, similarity, slopes):
 
 
 @njit(**OPTIONS)
-def _back(a, b, taps, slopes, scale, out):
+def _back(a, b, taps, slopes, scale, out, share):
     """The gradient by `a`, [3, H, W]: slopes through the transposed window, times what each product was made of."""
+    if share == ALL:
+        spread(0, BANDS)
+        return
     channels, height, width = a.shape
     valid_y, valid_x = slopes.shape[2], slopes.shape[3]
-    for work in prange(channels * height):
+    columns, sums = np.empty((3, valid_x), np.float32), np.empty((3, width), np.float32)
+    for work in range(share * channels * height // BANDS, (share + 1) * channels * height // BANDS):
         c, y = work // height, work % height
-        columns, spread = np.zeros((3, valid_x), np.float32), np.zeros((3, width), np.float32)
+        columns[:], sums[:] = 0, 0
         for m in range(3):
             for k in range(max(0, y - valid_y + 1), min(WINDOW, y + 1)):
                 tap, row, target = taps[k], slopes[c, m, y - k], columns[m]
                 for x in range(valid_x):
                     target[x] += tap * row[x]
             for k in range(WINDOW):
-                tap, row, target = taps[k], columns[m], spread[m]
+                tap, row, target = taps[k], columns[m], sums[m]
                 for x in range(valid_x):
                     target[x + k] += tap * row[x]
         for x in range(width):
             out[c, y, x] = scale * (
-                spread[0, x] + np.float32(2) * a[c, y, x] * spread[1, x] + b[c, y, x] * spread[2, x]
+                sums[0, x] + np.float32(2) * a[c, y, x] * sums[1, x] + b[c, y, x] * sums[2, x]
             )
 
 
@@ -102,11 +116,11 @@ def ssim_and_gradient(a: np.ndarray, b: np.ndarray, c2: float = C2) -> tuple[flo
     """Mean SSIM over all whole windows of two pictures [3, H, W], float32, and its gradient by the first."""
     channels, height, width = a.shape
     rows = np.empty((channels, MAPS, height, width - WINDOW + 1), np.float32)
-    _across(a, b, TAPS, rows)
+    _across(a, b, TAPS, rows, ALL)
     similarity = np.empty((channels, height - WINDOW + 1), np.float32)
     slopes = np.empty((channels, 3, height - WINDOW + 1, width - WINDOW + 1), np.float32)
-    _down_and_compare(rows, TAPS, np.float32(c2), similarity, slopes)
+    _down_and_compare(rows, TAPS, np.float32(c2), similarity, slopes, ALL)
     windows = slopes[:, 0].size
     gradient = np.empty_like(a)
-    _back(a, b, TAPS, slopes, np.float32(1 / windows), gradient)
+    _back(a, b, TAPS, slopes, np.float32(1 / windows), gradient, ALL)
     return float(similarity.sum(dtype=np.float64)) / windows, gradient

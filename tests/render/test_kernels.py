@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numba import njit
 from numba.core.dispatcher import Dispatcher
 from render.scenes import cameras, case, raw_scene, slices
 
@@ -16,6 +18,7 @@ from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.render.kernels import average, blend, colors, culling, projection, tiles
 from splatdeblur.render.kernels.cache import HERE as KERNELS
 from splatdeblur.render.kernels.cache import cache_folder
+from splatdeblur.render.kernels.shares import ALL, COMMON, spread
 from splatdeblur.scene import Gaussians
 
 BAD = [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 1e-45, 0.0]
@@ -66,6 +69,20 @@ print(sum(len(k.stats.cache_hits) for k in kernels), sum(len(k.stats.cache_misse
     tests = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", script], cwd=tests, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["5", "0"]
+
+
+@njit(**COMMON)
+def _note_share(notes, step, share):
+    if share == ALL:
+        spread(2, notes.shape[0])
+        return
+    notes[share - 2] += step * share
+
+
+def test_every_share_is_called_once_with_the_arguments_of_the_first_call():
+    notes = np.zeros(1000)
+    _note_share(notes, 0.5, ALL)
+    np.testing.assert_array_equal(notes, 0.5 * np.arange(2, 1002))
 
 
 @pytest.fixture

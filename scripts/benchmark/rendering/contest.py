@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import statistics
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -106,17 +106,16 @@ class KernelClock:
 
     @contextmanager
     def running(self) -> Iterator["KernelClock"]:
-        """Watches every public compiled function of the kernels, from outside.
+        """Watches the compiled functions that are called from Python, from outside.
 
-        Not those that other kernels import: they are called from compiled code, which must find them as they are.
+        Not those that kernels call: compiled code must find them as they are.
         """
         found = pkgutil.iter_modules(kernels.__path__, kernels.__name__ + ".")
         modules = [importlib.import_module(item.name) for item in found]
-        owners = Counter(value for m in modules for value in vars(m).values() if isinstance(value, Dispatcher))
         with ExitStack() as patches:
             for module in modules:
                 for name, value in list(vars(module).items()):
-                    if isinstance(value, Dispatcher) and owners[value] == 1 and not name.startswith("_"):
+                    if isinstance(value, Dispatcher) and not value.targetoptions.get("no_cpython_wrapper"):
                         patches.enter_context(patch.object(module, name, self._timed(value)))
             yield self
 

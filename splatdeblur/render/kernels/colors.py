@@ -6,9 +6,10 @@ Real harmonics with gsplat's signs and order. Source: Sloan 2013, "Efficient sph
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .projection import CHUNKS, INLINE, OPACITY, OPTIONS, RED, has_gradient
+from .shares import ALL, spread
 
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0, 1 / (2 sqrt(pi))
 
@@ -82,72 +83,77 @@ def _direction(means, g, centers, c):
 
 
 @njit(**OPTIONS)
-def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats):
+def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, share):
     """Fills the colours of `splats` with max(0, 0.5 + harmonics) where the Gaussian is drawn.
 
     sh0 [N, 1, 3] and sh_rest [N, K - 1, 3] are the coefficients; degrees above `degree` are left out.
     """
+    if share == ALL:
+        spread(0, CHUNKS)
+        return
     n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
     centers = _camera_centers(viewmats)
-    for chunk in prange(CHUNKS):
-        basis = np.empty(16)
-        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
-            for i in range(offsets[part], offsets[part + 1]):
-                g = candidates[i]
-                for s in range(n_subframes):
-                    if splats[s, i, OPACITY] == 0:
-                        continue
-                    if degree > 0:
-                        x, y, z, _ = _direction(means, g, centers, part // CHUNKS * n_subframes + s)
-                        _basis(x, y, z, degree, basis)
-                    for channel in range(3):
-                        value = 0.5 + CONSTANT * sh0[g, 0, channel]
-                        for k in range(1, n_basis):
-                            value += basis[k] * sh_rest[g, k - 1, channel]
-                        splats[s, i, RED + channel] = max(value, 0.0)
+    basis = np.empty(16)
+    for part in range(share, n_pictures * CHUNKS, CHUNKS):
+        for i in range(offsets[part], offsets[part + 1]):
+            g = candidates[i]
+            for s in range(n_subframes):
+                if splats[s, i, OPACITY] == 0:
+                    continue
+                if degree > 0:
+                    x, y, z, _ = _direction(means, g, centers, part // CHUNKS * n_subframes + s)
+                    _basis(x, y, z, degree, basis)
+                for channel in range(3):
+                    value = 0.5 + CONSTANT * sh0[g, 0, channel]
+                    for k in range(1, n_basis):
+                        value += basis[k] * sh_rest[g, k - 1, channel]
+                    splats[s, i, RED + channel] = max(value, 0.0)
 
 
 @njit(**OPTIONS)
 def shade_backward(
-    means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats, v_means, v_sh0, v_sh_rest, v_viewmats
-):
+    means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats,
+    v_means, v_sh0, v_sh_rest, v_viewmats, share,
+):  # fmt: skip
     """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
+    if share == ALL:
+        spread(0, CHUNKS)
+        return
     n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
     centers = _camera_centers(viewmats)
-    for chunk in prange(CHUNKS):
-        basis = np.empty(16)
-        v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
-        for part in range(chunk, n_pictures * CHUNKS, CHUNKS):
-            for i in range(offsets[part], offsets[part + 1]):
-                g = candidates[i]
-                for s in range(n_subframes):
-                    c = part // CHUNKS * n_subframes + s
-                    if splats[s, i, OPACITY] == 0 or not has_gradient(v_splats, s, i):
+    basis = np.empty(16)
+    v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
+    for part in range(share, n_pictures * CHUNKS, CHUNKS):
+        for i in range(offsets[part], offsets[part + 1]):
+            g = candidates[i]
+            for s in range(n_subframes):
+                c = part // CHUNKS * n_subframes + s
+                if splats[s, i, OPACITY] == 0 or not has_gradient(v_splats, s, i):
+                    continue
+                x, y, z, scale = _direction(means, g, centers, c)
+                _basis(x, y, z, degree, basis)
+                for k in range(1, n_basis):
+                    v_basis[k] = 0.0
+                for channel in range(3):
+                    if not splats[s, i, RED + channel] > 0:
                         continue
-                    x, y, z, scale = _direction(means, g, centers, c)
-                    _basis(x, y, z, degree, basis)
+                    v = float(v_splats[s, i, RED + channel])
+                    v_sh0[g, 0, channel] += CONSTANT * v
                     for k in range(1, n_basis):
-                        v_basis[k] = 0.0
-                    for channel in range(3):
-                        if not splats[s, i, RED + channel] > 0:
-                            continue
-                        v = float(v_splats[s, i, RED + channel])
-                        v_sh0[g, 0, channel] += CONSTANT * v
-                        for k in range(1, n_basis):
-                            v_sh_rest[g, k - 1, channel] += basis[k] * v
-                            v_basis[k] += sh_rest[g, k - 1, channel] * v
-                    if degree == 0:
-                        continue
-                    _basis_slope(x, y, z, degree, v_basis, v_direction)
-                    dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
-                    v_direction[0] -= dot * x
-                    v_direction[1] -= dot * y
-                    v_direction[2] -= dot * z
-                    for k in range(3):
-                        v_means[g, k] += v_direction[k] * scale
-                        v_centers[c, k] -= v_direction[k] * scale
-        for c in range(viewmats.shape[0]):
-            for i in range(3):
-                for j in range(3):
-                    v_viewmats[chunk, c, i, j] -= viewmats[c, i, 3] * v_centers[c, j]
-                    v_viewmats[chunk, c, i, 3] -= viewmats[c, i, j] * v_centers[c, j]
+                        v_sh_rest[g, k - 1, channel] += basis[k] * v
+                        v_basis[k] += sh_rest[g, k - 1, channel] * v
+                if degree == 0:
+                    continue
+                _basis_slope(x, y, z, degree, v_basis, v_direction)
+                dot = v_direction[0] * x + v_direction[1] * y + v_direction[2] * z
+                v_direction[0] -= dot * x
+                v_direction[1] -= dot * y
+                v_direction[2] -= dot * z
+                for k in range(3):
+                    v_means[g, k] += v_direction[k] * scale
+                    v_centers[c, k] -= v_direction[k] * scale
+    for c in range(viewmats.shape[0]):
+        for i in range(3):
+            for j in range(3):
+                v_viewmats[share, c, i, j] -= viewmats[c, i, 3] * v_centers[c, j]
+                v_viewmats[share, c, i, 3] -= viewmats[c, i, j] * v_centers[c, j]

@@ -1,10 +1,11 @@
 """Which Gaussians can touch the picture at all: a cheap test, so that only those are projected in full."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..rasterizer import ALPHA_MIN
 from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX
+from .shares import ALL, spread
 
 SLACK = 1.01  # the test must never refuse what the full projection would draw
 
@@ -70,33 +71,32 @@ def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near,
 
 
 @njit(**OPTIONS)
-def cull(means, scales, opacities, viewmats, Ks, slices, num_subframes, width, height, dilation, near, far):
+def cull(
+    means, scales, opacities, viewmats, Ks, slices, num_subframes, width, height, dilation, near, far,
+    candidates, offsets, share,
+):  # fmt: skip
     """Indices of the Gaussians that a picture's sub-frames may show, in ascending order, one picture after another.
 
-    Cameras [C] are pictures times sub-frames. Returns the indices, and where those of each picture and of each of its
-    CHUNKS equal parts of the scene begin, [pictures * CHUNKS + 1].
+    Cameras [C] are pictures times sub-frames. Fills candidates [pictures * N] from its beginning, and with offsets
+    [pictures * CHUNKS + 1] where those of each picture and of each of its CHUNKS equal parts of the scene begin.
     """
     n_pictures, n = viewmats.shape[0] // num_subframes, means.shape[0]
-    found = np.empty((n_pictures, n), np.int32)
-    counts = np.empty(n_pictures * CHUNKS, np.int64)
-    for work in prange(n_pictures * CHUNKS):
-        picture, chunk = work // CHUNKS, work % CHUNKS
-        begin, count = chunk * n // CHUNKS, 0
-        seen = np.zeros((chunk + 1) * n // CHUNKS - begin, np.bool_)
-        for c in range(picture * num_subframes, (picture + 1) * num_subframes):
-            _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near, far, begin, seen)
-        for i in range(seen.shape[0]):
-            if seen[i] and opacities[begin + i] >= ALPHA_MIN:
-                found[picture, begin + count] = begin + i
-                count += 1
-        counts[work] = count
-    offsets = np.empty(n_pictures * CHUNKS + 1, np.int64)
-    offsets[0] = 0
-    for work in range(n_pictures * CHUNKS):
-        offsets[work + 1] = offsets[work] + counts[work]
-    candidates = np.empty(offsets[-1], np.int32)
-    for work in range(n_pictures * CHUNKS):
-        begin = work % CHUNKS * n // CHUNKS
-        for i in range(counts[work]):
-            candidates[offsets[work] + i] = found[work // CHUNKS, begin + i]
-    return candidates, offsets
+    if share == ALL:
+        offsets[0] = 0
+        spread(0, n_pictures * CHUNKS)
+        for part in range(n_pictures * CHUNKS):
+            found = part // CHUNKS * n + part % CHUNKS * n // CHUNKS
+            for i in range(offsets[part + 1]):
+                candidates[offsets[part] + i] = candidates[found + i]
+            offsets[part + 1] += offsets[part]
+        return
+    picture, chunk = share // CHUNKS, share % CHUNKS
+    begin, count = chunk * n // CHUNKS, 0
+    seen = np.zeros((chunk + 1) * n // CHUNKS - begin, np.bool_)
+    for c in range(picture * num_subframes, (picture + 1) * num_subframes):
+        _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near, far, begin, seen)
+    for i in range(seen.shape[0]):
+        if seen[i] and opacities[begin + i] >= ALPHA_MIN:
+            candidates[picture * n + begin + count] = begin + i
+            count += 1
+    offsets[share + 1] = count

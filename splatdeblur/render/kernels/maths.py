@@ -41,6 +41,23 @@ def lowest_bit(typing_context, mask):
     return types.uint64(types.uint64), generate
 
 
+@intrinsic
+def prefetch(typing_context, array, index):
+    """Asks for the part of a contiguous array at that flat index, so that it has come when it is needed."""
+
+    def generate(context, builder, signature, arguments):
+        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        is_written, into_first_cache, is_data = whole(0), whole(3), whole(1)
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(function, [place, is_written, into_first_cache, is_data])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), generate
+
+
 def exp(x):
     """exp(x) for x <= 0."""
     raise NotImplementedError("only inside compiled code")

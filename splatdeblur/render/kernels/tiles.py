@@ -3,11 +3,14 @@
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from .projection import CHUNKS, COMMON, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
+from .maths import prefetch
+from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
+from .shares import ALL, spread
 
 TILE = 32  # px
+AHEAD = 8  # Gaussians; so long before it is needed, what is known of one is asked for
 SEGMENTS = 16  # the depth order of a picture is dealt with in so many pieces, each counted for itself
 
 
@@ -53,7 +56,7 @@ def _radix_order(keys, passes, order):
             order[i] = source[i]
 
 
-@njit(**COMMON)
+@njit(**OPTIONS)
 def sort_by_depth(depth_bits, passes, offsets):
     """Candidates of each picture front to back, one picture after another.
 
@@ -84,22 +87,38 @@ def _tile_rows(splats, i, tiles_y):
 
 
 @njit(**OPTIONS)
-def footprints(splats, tiles_x, tiles_y):
-    """The tiles that each candidate touches in any sub-frame.
+def tile_rows(splats, tiles_y, first_rows, row_starts, share):
+    """Of each candidate the first tile row that it touches in any sub-frame, and where its rows begin in `spans`.
 
-    Returns row_starts [D + 1], where each candidate's tile rows begin in `spans`; first_rows [D]; spans [rows, 2], the
-    first tile column of a row and the one after the last; and pair_starts [D + 1], its (Gaussian, tile) pairs.
+    Fills first_rows [D] and row_starts [D + 1].
     """
-    n_subframes, n = splats.shape[0], splats.shape[1]
-    first_rows, row_starts, pair_starts = np.empty(n, np.int32), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
-    row_starts[0] = pair_starts[0] = 0
-    for i in prange(n):
+    n = splats.shape[1]
+    if share == ALL:
+        spread(0, CHUNKS)
+        row_starts[0] = 0
+        for i in range(n):
+            row_starts[i + 1] += row_starts[i]
+        return
+    for i in range(share * n // CHUNKS, (share + 1) * n // CHUNKS):
         first_rows[i], end = _tile_rows(splats, i, tiles_y)
         row_starts[i + 1] = end - first_rows[i]
-    for i in range(n):
-        row_starts[i + 1] += row_starts[i]
-    spans = np.empty((row_starts[n], 2), np.int32)
-    for i in prange(n):
+
+
+@njit(**OPTIONS)
+def tile_spans(splats, tiles_x, first_rows, row_starts, spans, pair_starts, share):
+    """The tiles that each candidate touches in any sub-frame.
+
+    Fills spans [rows, 2], the first tile column of a row and the one after the last, and pair_starts [D + 1], where
+    the (Gaussian, tile) pairs of each candidate begin.
+    """
+    n_subframes, n = splats.shape[0], splats.shape[1]
+    if share == ALL:
+        spread(0, CHUNKS)
+        pair_starts[0] = 0
+        for i in range(n):
+            pair_starts[i + 1] += pair_starts[i]
+        return
+    for i in range(share * n // CHUNKS, (share + 1) * n // CHUNKS):
         pairs = 0
         for row in range(row_starts[i], row_starts[i + 1]):
             top = (first_rows[i] + row - row_starts[i]) * TILE + 0.5
@@ -118,45 +137,67 @@ def footprints(splats, tiles_x, tiles_y):
             spans[row, 0], spans[row, 1] = first, max(first, end)
             pairs += max(end - first, 0)
         pair_starts[i + 1] = pairs
-    for i in range(n):
-        pair_starts[i + 1] += pair_starts[i]
-    return row_starts, first_rows, spans, pair_starts
 
 
 @njit(**OPTIONS)
-def list_tiles(order, offsets, row_starts, first_rows, spans, pair_starts, tiles_x, tiles_y):
+def list_tiles(
+    order, offsets, row_starts, first_rows, spans, pair_starts, tiles_x, tiles_y,
+    cursors, tile_starts, entries, slots, share,
+):  # fmt: skip
     """For each tile of each picture, its candidates front to back.
 
-    Returns tile_starts [pictures * tiles + 1], entries [pairs] (candidates), and slots [pairs]: the number of the same
-    pair where those of one candidate lie together.
+    Fills tile_starts [pictures * tiles + 1], entries [pairs] (candidates), and slots [pairs]: the number of the same
+    pair where those of one candidate lie together. cursors [SEGMENTS, pictures * tiles] must come as zeros.
     """
     n_pictures, n_tiles = offsets.shape[0] // CHUNKS, tiles_x * tiles_y
-    entries, slots = np.empty(pair_starts[-1], np.int32), np.empty(pair_starts[-1], np.int32)
-    # How many pairs each segment of the depth order has in each tile; then, where the next of them goes.
-    cursors = np.zeros((SEGMENTS, n_pictures * n_tiles), np.int64)
-    tile_starts = np.zeros(n_pictures * n_tiles + 1, np.int64)
-    for is_filling in range(2):
-        for work in prange(n_pictures * SEGMENTS):
-            picture, segment = work // SEGMENTS, work % SEGMENTS
-            begin, count = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS] - offsets[picture * CHUNKS]
-            cursor = cursors[segment]
-            for rank in range(begin + segment * count // SEGMENTS, begin + (segment + 1) * count // SEGMENTS):
-                i = order[rank]
-                base = picture * n_tiles + first_rows[i] * tiles_x
-                slot = pair_starts[i]
-                for row in range(row_starts[i], row_starts[i + 1]):
-                    for tile in range(base + spans[row, 0], base + spans[row, 1]):
-                        if is_filling == 1:
-                            entries[cursor[tile]], slots[cursor[tile]] = i, slot
-                            slot += 1
-                        cursor[tile] += 1
-                    base += tiles_x
-        if is_filling == 0:
-            total = 0
-            for tile in range(n_pictures * n_tiles):
-                for segment in range(SEGMENTS):
-                    count = cursors[segment, tile]
-                    cursors[segment, tile] = total
-                    total += count
-                tile_starts[tile + 1] = total
-    return tile_starts, entries, slots
+    pieces = n_pictures * SEGMENTS
+    if share == ALL:
+        # How many pairs each segment of the depth order has in each tile; then, where the next of them goes.
+        spread(0, pieces)
+        total = 0
+        for tile in range(n_pictures * n_tiles):
+            tile_starts[tile] = total
+            for segment in range(SEGMENTS):
+                count = cursors[segment, tile]
+                cursors[segment, tile] = total
+                total += count
+        tile_starts[n_pictures * n_tiles] = total
+        spread(pieces, pieces)
+        return
+    is_filling, picture, segment = share >= pieces, share % pieces // SEGMENTS, share % SEGMENTS
+    begin, count = offsets[picture * CHUNKS], offsets[(picture + 1) * CHUNKS] - offsets[picture * CHUNKS]
+    end = begin + (segment + 1) * count // SEGMENTS
+    for rank in range(begin + segment * count // SEGMENTS, end):
+        i = order[rank]
+        ahead, far_ahead = order[min(rank + AHEAD, end - 1)], order[min(rank + 2 * AHEAD, end - 1)]
+        prefetch(spans, 2 * row_starts[ahead])
+        prefetch(row_starts, np.int64(far_ahead))
+        prefetch(first_rows, np.int64(far_ahead))
+        prefetch(pair_starts, np.int64(far_ahead))
+        base = picture * n_tiles + first_rows[i] * tiles_x
+        slot = pair_starts[i]
+        for row in range(row_starts[i], row_starts[i + 1]):
+            for tile in range(base + spans[row, 0], base + spans[row, 1]):
+                if is_filling:
+                    entries[cursors[segment, tile]], slots[cursors[segment, tile]] = i, slot
+                    slot += 1
+                cursors[segment, tile] += 1
+            base += tiles_x
+
+
+def tile_lists(
+    splats: np.ndarray, order: np.ndarray, offsets: np.ndarray, tiles_x: int, tiles_y: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """tile_starts, entries and slots as in `list_tiles`, and pair_starts as in `tile_spans`."""
+    n, n_tiles = splats.shape[1], (len(offsets) // CHUNKS) * tiles_x * tiles_y
+    first_rows = np.empty(n, np.int32)
+    row_starts, pair_starts, tile_starts = (np.empty(count + 1, np.int64) for count in (n, n, n_tiles))
+    tile_rows(splats, tiles_y, first_rows, row_starts, ALL)
+    spans = np.empty((row_starts[-1], 2), np.int32)
+    tile_spans(splats, tiles_x, first_rows, row_starts, spans, pair_starts, ALL)
+    entries, slots = np.empty((2, pair_starts[-1]), np.int32)
+    list_tiles(
+        order, offsets, row_starts, first_rows, spans, pair_starts, tiles_x, tiles_y,
+        np.zeros((SEGMENTS, n_tiles), np.int64), tile_starts, entries, slots, ALL,
+    )  # fmt: skip
+    return tile_starts, entries, slots, pair_starts
