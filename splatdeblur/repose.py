@@ -37,8 +37,8 @@ from .poses.reconstruction import load_reconstruction, mask_path, photo_path, sa
 from .render import RenderOptions
 from .run import Run
 from .scene import Gaussians
+from .search_starts import Placed
 from .starting import MIN_SIDE_PX, downscale_of, load_photos, make_trainer
-from .starts import Placed
 
 logger = logging.getLogger(__name__)
 

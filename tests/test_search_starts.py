@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from splatdeblur.geometry import exp, inverse
-from splatdeblur.starts import MOST_STARTS, Placed
+from splatdeblur.search_starts import MOST_STARTS, Placed
 
 ORDER = {name: place for place, name in enumerate("abcdefgh")}
 
