@@ -23,8 +23,8 @@ from .capture.choices import Choices, Use
 from .capture.pixels import read_mask, read_photo, reduced_size
 from .config import Config
 from .errors import TrainingError
-from .exposure import Lens, Shutter, pose_at
-from .geometry import Cameras, interpolate, inverse
+from .exposure import Lens, Shutter
+from .geometry import Cameras, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
 from .optimize.look_back import LOOK_BACK_AT
@@ -37,6 +37,7 @@ from .poses.reconstruction import load_reconstruction, mask_path, photo_path, sa
 from .render import RenderOptions
 from .run import Run
 from .scene import Gaussians
+from .search_starts import Placed
 from .starting import MIN_SIDE_PX, downscale_of, load_photos, make_trainer
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,6 @@ SETTLE_STEPS = 20  # by which a pose is refined on those parts
 TRIES = 2  # how often a photo is looked for that was found, or firm, and then doubted
 REJOIN_AT = 0.4  # progress to which the small training goes back for photos that join it
 NO_RENDER = "; and no render explains it"
-GOING_ON = 3  # photos from which a steady path through the one next to a lost photo is followed
-MOST_STARTS = 60  # photos from whose poses each search starts
 
 
 def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Reconstruction:
@@ -147,7 +146,9 @@ class _Search:
         self.config = _small(config, run, len(reconstruction.names))
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
         self.trainer = make_trainer(run, self.config, without=self.probes)
-        self.order = {name: index for index, name in enumerate(_shots(run))}
+        shots = Capture.load(run.capture)
+        self.order = {frame.name: index for index, frame in enumerate(shots.frames)}
+        self.times = {frame.name: frame.time_s for frame in shots.frames if shots.is_video and frame.time_s is not None}
         self.lost: list[str] = []
         self.tries: Counter[str] = Counter()
         self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
@@ -256,7 +257,7 @@ class _Search:
             lost = self._photo(name)
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
-            guess = self._relocalizer.find(lost, self._starts(name), self._likely(name))
+            guess = self._relocalizer.find(lost, self._placed.starts(name), self._likely(name))
             guess, left = self._settled(lost, guess)
             allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
             ratio = left / min(allowance, MAX_UNEXPLAINED)
@@ -290,46 +291,17 @@ class _Search:
             spacing=apart.min(dim=1).values.median().item(),
         )
 
-    def _starts(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where the trained photos were, and between those that are next in order."""
-        poses = self.poses
-        some = poses[:: -(-len(poses) // MOST_STARTS)]
-        world_from_camera = inverse(poses)
-        between = inverse(
-            interpolate(world_from_camera[:-1], world_from_camera[1:], poses.new_full((len(poses) - 1,), 0.5))
-        )
-        nearest = sorted(range(len(between)), key=lambda i: abs(self.order[self.names[i]] - self.order[name]))
-        return torch.cat([some, between[nearest[:MOST_STARTS]]])
-
     def _likely(self, name: str) -> Float[Tensor, "start 4 4"]:
         """Where the photo was thought to be, and where its place in the order or its time would have it."""
-        likely = [self._on_the_way(name)]
-        if (passing := self._passing(name)) is not None:
-            likely.append(passing[None])
+        likely = [self._placed.likely(name)]
         likely += [guess[None].to(self.poses) for guess in self.before.guesses.get(name, ())]
         if name in self.before.names:
             likely.append(self._full_camera(name).viewmats.to(self.poses))
         return torch.cat(likely)
 
-    def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
-        """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""
-        places = [self.order[trained] for trained in self.names]
-        place = self.order[name]
-        near, *others = sorted(range(len(places)), key=lambda frame: abs(places[frame] - place))
-        others = others[:GOING_ON]
-        shares = [(place - places[frame]) / (places[near] - places[frame]) for frame in others]
-        world_from_camera = inverse(self.poses)
-        ends = world_from_camera[near].expand(len(others), 4, 4)
-        return inverse(interpolate(world_from_camera[others], ends, self.poses.new_tensor(shares)))
-
-    def _passing(self, name: str) -> Float[Tensor, "4 4"] | None:
-        """Where the camera of a video passed at a lost frame's time, by the trained frames before and after it."""
-        shots = Capture.load(self.run.capture)
-        times = {frame.name: frame.time_s for frame in shots.frames}
-        if not shots.is_video or times[name] is None:
-            return None
-        stamps = torch.tensor([times[other] for other in self.names], dtype=torch.float64)
-        return pose_at(self.poses, stamps.to(self.poses.device), times[name])
+    @property
+    def _placed(self) -> Placed:
+        return Placed(self.names, self.poses, self.order, self.times)
 
     @property
     def names(self) -> tuple[str, ...]:

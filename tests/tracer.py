@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 
 ROOM_SIZE = np.array([4.4, 4.4, 2.6])
+GLOW_CONTRAST = 0.2  # of a lamp's paint, to that of one that does not glow
 _LIGHTMAP = 40  # lighting is smooth: one value per 1/40 of a face, interpolated
 _BLOCK = 16384  # rays at a time: their arrays stay in the processor's cache
 _AIR = 1e-4  # rays start this far off the surface they leave
@@ -63,7 +64,7 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384, lamps: tuple[fl
     Args:
         bodies: boxes and balls in the middle of the room.
         texels: along one wall; pictures wider than about 400 px want more than the default.
-        lamps: mean linear brightness (white is 1) of as many bodies, which glow.
+        lamps: mean linear brightness (white is 1) of as many bodies, which glow almost evenly, as a shade does.
     """
     rng = np.random.default_rng(seed)
     room_texture = np.stack([_paint(rng, texels, brightness=0.45 if face == 4 else 0.6) for face in range(6)])
@@ -90,8 +91,8 @@ def make_scene(seed: int, *, bodies: int = 9, texels: int = 384, lamps: tuple[fl
     scene = Scene([room, *placed], seed)
     lit = [_light(scene, body, rng) for body in scene.bodies]
     for k, brightness in enumerate(lamps):
-        glow = brightness / lit[1 + k].mips[0].mean()
-        lit[1 + k] = replace(lit[1 + k], mips=[mip * glow for mip in lit[1 + k].mips])
+        shades = [mip**GLOW_CONTRAST for mip in lit[1 + k].mips]
+        lit[1 + k] = replace(lit[1 + k], mips=[shade * (brightness / shades[0].mean()) for shade in shades])
     return Scene(lit, seed)
 
 

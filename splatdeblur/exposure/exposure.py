@@ -66,12 +66,13 @@ class Exposure(nn.Module):
         reverse give the same photo. A `Trajectory` needs the photos' `timing`.
         """
         super().__init__()
+        self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
         if isinstance(motion, Trajectory):
             assert timing is not None
             self.motion = VideoMotion(motion, viewmats, depths, timing, noise=noise, generator=generator)
         else:
-            self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator)
-        self.shutter = ShutterTimes(shutter, len(viewmats)).to(viewmats.dtype)
+            reach = self.span.item() if shutter.learns_readout else None
+            self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator, reach=reach)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
         self.sight = Widening(sight, viewmats, depths, generator) if isinstance(sight, Widened) else None
@@ -81,6 +82,11 @@ class Exposure(nn.Module):
     @property
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0
+
+    @property
+    def span(self) -> Float[Tensor, ""]:
+        """How many exposures shutter time covers: the exposure and the read-out."""
+        return 1 + self.shutter.readout
 
     def networks(self) -> list[nn.Parameter]:
         """The parameters of networks that all photos have in common, but for the lens's."""
@@ -92,10 +98,9 @@ class Exposure(nn.Module):
         A shorter exposure is the middle of the path. What the camera did beyond it nobody saw, but in a video: for a
         longer one the path is taken larger about its middle, as if the camera had moved so much faster.
         """
-        span = 1 + self.shutter.readout
         if isinstance(self.motion, VideoMotion):
-            return self.motion(frame, times, span * open_for)
-        viewmats = self.motion(frame, 0.5 + (times - 0.5) * min(open_for, 1))
+            return self.motion(frame, times, self.span * open_for)
+        viewmats = self.motion(frame, 0.5 + (times - 0.5) * min(open_for, 1), self.span)
         if open_for <= 1:
             return viewmats
         middle = self.motion(frame, times.new_tensor([0.5]))
@@ -208,8 +213,9 @@ class Exposure(nn.Module):
         return self.motion.exposure_s(frame).item() if isinstance(self.motion, VideoMotion) else None
 
     def length_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
-        """About how long a photo's path is in the picture, exposure and read-out together."""
-        return self.motion.length_px(frame, focal_px, 1 + self.shutter.readout)
+        """About how long a photo's path is in the picture, exposure and read-out together; a charge on it does not
+        make the read-out any shorter."""
+        return self.motion.length_px(frame, focal_px, self.span.detach())
 
     def blur_px(self, frame: int, focal_px: float) -> Float[Tensor, ""]:
         """About how long a photo's blur is, in px: the part of its path that one row is exposed to."""
@@ -217,11 +223,11 @@ class Exposure(nn.Module):
 
     def path_px(self, focal_px: float) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
-        return self.motion.path_px(focal_px, 1 + self.shutter.readout.detach())
+        return self.motion.path_px(focal_px, self.span.detach())
 
     def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
         """Scales a photo's path down until its blur is no longer than `longest_px`."""
-        self.motion.shorten(frame, longest_px / self.shutter.exposure_share(), focal_px)
+        self.motion.shorten(frame, longest_px / self.shutter.exposure_share(), focal_px, self.span.detach())
 
     def subframe_counts(self, focal_px: float, progress: float = 1.0) -> list[int]:
         """How many sub-frames each photo needs by now, from the length of its path."""

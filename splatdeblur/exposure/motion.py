@@ -121,7 +121,7 @@ def path_length_px(curve: Float[Tensor, "time 6"], focal_px: float) -> Float[Ten
 
 
 Span = float | Float[Tensor, ""]
-"""How many exposures shutter time covers, more than one with a rolling shutter; a photo's own curve covers it all."""
+"""How many exposures shutter time covers, more than one with a rolling shutter."""
 
 
 class Motion(nn.Module):
@@ -130,8 +130,9 @@ class Motion(nn.Module):
     Parameters, one tensor per photo so that an optimizer moves only the photo at hand, in radians and scene depths:
         control_points: [control, 6] each; [control, 15] where space bends, the last nine of an affine map's matrix.
         pose_deltas: [6] each, corrections of the poses themselves.
-    Buffer:
+    Buffers:
         orders: of each photo's curve, where orders grow.
+        reach: how many exposures the curves cover, where shutter time may come to cover more or fewer of them.
     """
 
     is_reversible: ClassVar[bool] = True  # blur alone leaves open which way a path ran
@@ -144,8 +145,12 @@ class Motion(nn.Module):
         *,
         noise: float,
         generator: torch.Generator,
+        reach: float | None = None,
     ) -> None:
-        """`depths`: typical z-depth of the scene in each photo; `noise`: std of the initial control points."""
+        """`depths`: typical z-depth of the scene in each photo; `noise`: std of the initial control points.
+
+        `reach`: how many exposures the curves cover at first; None: all of shutter time, whatever that is.
+        """
         super().__init__()
         self.model = model
         self.bends = isinstance(model, Bezier) and model.bends
@@ -159,6 +164,13 @@ class Motion(nn.Module):
         self.units[:, :3] = depths[:, None]
         if self.grows:
             self.register_buffer("orders", torch.full((len(viewmats),), model.grows_from))
+        if reach is not None:
+            self.register_buffer("reach", viewmats.new_tensor(reach))
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether shutter time may cover more or less than the curves."""
+        return hasattr(self, "reach")
 
     def points(self, frame: int) -> Float[Tensor, "control column"]:
         """A photo's control points, of a curve of the order that it has by now."""
@@ -167,9 +179,16 @@ class Motion(nn.Module):
             return points
         return order_projection(self.orders[frame].item(), self.model.order).to(points) @ points
 
-    def _curve(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, "time column"]:
+    def _on_curve(self, times: Float[Tensor, "time"], span: Span | None) -> Float[Tensor, "time"]:
+        """Where on the curves, which cover [0, 1], shutter times are."""
+        return 0.5 + (times - 0.5) * (span / self.reach) if self.is_elastic and span is not None else times
+
+    def _curve(
+        self, frame: int, times: Float[Tensor, "time"], span: Span | None = None
+    ) -> Float[Tensor, "time column"]:
         """0 in the middle of the exposure."""
-        return (self.model.basis(times) - self.model.basis(times.new_tensor([0.5]))) @ self.points(frame)
+        basis = self.model.basis(self._on_curve(times, span))
+        return (basis - self.model.basis(times.new_tensor([0.5]))) @ self.points(frame)
 
     def of_photos(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that move only when a photo they are about is seen, by the name of their learning rate."""
@@ -183,11 +202,13 @@ class Motion(nn.Module):
         """By how much the middle of a photo's exposure has left the pose that training started from."""
         return self.pose_deltas[frame]
 
-    def forward(self, frame: int, times: Float[Tensor, "time"], span: Span = 1.0) -> Float[Tensor, "time 4 4"]:
-        """View matrices of photo `frame` at shutter times in [0, 1]."""
+    def forward(
+        self, frame: int, times: Float[Tensor, "time"], span: Span | None = None
+    ) -> Float[Tensor, "time 4 4"]:
+        """View matrices of photo `frame` at shutter times, of which [0, 1] covers `span` exposures; None: the curve."""
         delta = self.pose_deltas[frame].expand(len(times), 6)
         if self.model.controls:
-            delta = delta + self._curve(frame, times)[:, :6]
+            delta = delta + self._curve(frame, times, span)[:, :6]
         return exp(delta * self.units[frame]) @ self.poses[frame]
 
     def bent(
@@ -203,23 +224,37 @@ class Motion(nn.Module):
         affine[:, :3, :3] += factor * self._curve(frame, times)[:, 6:].view(-1, 3, 3)
         return affine @ viewmats
 
+    @torch.no_grad()
+    def cover(self, span: float) -> None:
+        """Makes the curves cover so many exposures; they stay where they are, in so far as they are polynomials."""
+        if not (self.is_elastic and self.model.controls):
+            return
+        times = torch.linspace(0, 1, 4 * self.model.controls, dtype=torch.float64)
+        longer = self.model.basis(0.5 + (times - 0.5) * (span / self.reach.item()))
+        change = torch.linalg.lstsq(self.model.basis(times), longer, driver="gelsd").solution.to(self.poses)
+        for points in self.control_points:
+            points.copy_(change @ points)
+        self.reach.fill_(span)
+
     def strain(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, ""]:
         """How far space bends from rotating: mean of |A A^T - I| over the times and entries (CoMoGaussian's L_o)."""
         eye = torch.eye(4).to(times)
         affine = self.bent(eye.expand(len(times), 4, 4), frame, times)[:, :3, :3]
         return (affine @ affine.mT - eye[:3, :3]).abs().mean()
 
-    def length_px(self, frame: int, focal_px: float, span: Span = 1.0, num_times: int = 17) -> Float[Tensor, ""]:
-        """About how long a photo's blur is, in px."""
+    def length_px(
+        self, frame: int, focal_px: float, span: Span | None = None, num_times: int = 17
+    ) -> Float[Tensor, ""]:
+        """About how long a photo's path is, in px."""
         if not self.model.controls:
             return self.units.new_zeros(())
-        times = torch.linspace(0, 1, num_times).to(self.units)
+        times = self._on_curve(torch.linspace(0, 1, num_times).to(self.units), span)
         return path_length_px((self.model.basis(times) @ self.points(frame))[:, :6], focal_px)
 
     @torch.no_grad()
-    def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
+    def shorten(self, frame: int, longest_px: float, focal_px: float, span: Span | None = None) -> None:
         """Scales a photo's curve down to `longest_px` where it is longer."""
-        length = self.length_px(frame, focal_px).item()
+        length = self.length_px(frame, focal_px, span).item()
         if length > longest_px:
             self.control_points[frame].mul_(longest_px / length)
 
@@ -237,6 +272,6 @@ class Motion(nn.Module):
         points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve).solution
 
     @torch.no_grad()
-    def path_px(self, focal_px: float, span: Span = 1.0) -> Float[Tensor, "frame"]:
+    def path_px(self, focal_px: float, span: Span | None = None) -> Float[Tensor, "frame"]:
         """`length_px` of every photo."""
-        return torch.stack([self.length_px(frame, focal_px) for frame in range(len(self.units))])
+        return torch.stack([self.length_px(frame, focal_px, span) for frame in range(len(self.units))])

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from .weights import EvenWeights, PixelWeights
 
-ROLLING_SPACING_PX = 1.0  # a row's window shorter than two sub-frames is split no finer than this
+ROW_PARTS = 3  # sub-frames that a row's window is to have: with fewer, the row weights alone blur
+ROLLING_SPACING_PX = 1.0  # but it is split no finer than this for that
+SMALLEST_PART = 0.01  # of the largest read-out: where its sigmoid still has a slope
 PROBE_ROWS = 32  # at which the spread of the sub-frames' times is compared with the window's
 
 
@@ -75,8 +77,8 @@ class ShutterTimes(nn.Module):
         learned = num_frames if shutter.learns_times else 0
         self.log_durations = nn.ParameterList(nn.Parameter(torch.zeros(shutter.max_subframes)) for _ in range(learned))
         if shutter.learns_readout:
-            start = min(max((shutter.readout / shutter.max_readout) or 0.25, 0.05), 0.95)
-            self.readout_logits = nn.Parameter(torch.tensor([log(start / (1 - start))]))
+            self.readout_logits = nn.Parameter(torch.zeros(1))
+            self.set_readout(shutter.readout or 0.25 * shutter.max_readout)
         self.register_buffer("origin", torch.zeros(1))
 
     def _learned(self, frame: int, times: Float[Tensor, "time"]) -> Float[Tensor, "time"]:
@@ -120,6 +122,12 @@ class ShutterTimes(nn.Module):
         if not self.shutter.learns_readout:
             return self.origin.new_tensor(self.shutter.readout)
         return self.shutter.max_readout * self.readout_logits.sigmoid()[0]
+
+    @torch.no_grad()
+    def set_readout(self, share: float) -> None:
+        """Makes a learned read-out so long, as far as its bounds allow."""
+        part = min(max(share / self.shutter.max_readout, SMALLEST_PART), 1 - SMALLEST_PART)
+        self.readout_logits.fill_(log(part / (1 - part)))
 
     def exposure_share(self) -> float:
         """How much of shutter time one row is exposed for."""
@@ -166,8 +174,8 @@ class ShutterTimes(nn.Module):
         by_length = ceil(finer * path_px / (self.shutter.spacing_px or 1.0))
         if not self.shutter.is_rolling:
             return max(1, by_length)
-        halves = ceil(2 / self.exposure_share())
-        return max(1, by_length, min(halves, ceil(path_px / ROLLING_SPACING_PX)))
+        parts = ceil(ROW_PARTS / self.exposure_share())
+        return max(1, by_length, min(parts, ceil(path_px / ROLLING_SPACING_PX)))
 
     def count(self, path_px: float, progress: float = 1.0) -> int:
         """How many sub-frames a photo with such a path is given."""

@@ -251,7 +251,7 @@ class VideoMotion(nn.Module):
         turns = (moved[:, (2, 0, 1), (1, 2, 0)] - moved[:, (1, 2, 0), (2, 0, 1)]) / 2  # to first order
         return path_length_px(torch.cat([shifts, turns], dim=1), focal_px)
 
-    def shorten(self, frame: int, longest_px: float, focal_px: float) -> None:
+    def shorten(self, frame: int, longest_px: float, focal_px: float, span: Span | None = None) -> None:
         """Leaves the path as it is: it belongs to the neighbours too, who hold it better than a bound would."""
 
     @torch.no_grad()

@@ -43,6 +43,7 @@ from .noise import NoiseLevel
 from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
 from .photos import PhotoSet
+from .readout import READOUT_AT, move_readout
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .state import restore, state_of
 from .watch import Watch
@@ -75,7 +76,8 @@ class TrainConfig:
         max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
             photo, and a little more; 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
-            that run the wrong way in time, paths that stand in for disks out of focus and the reverse.
+            that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
+            that is learned (and twice again).
     """
 
     steps: int = 6000
@@ -170,6 +172,9 @@ class Trainer:
         self.subframes = [1] * len(photos)
         self.looks_back = self.growths = self.judgements = 0
         self.causes = [Cause.UNKNOWN] * len(photos)
+        self.looks_back_at = LOOK_BACK_AT if config.looks_back else ()
+        if config.looks_back and config.shutter.learns_readout:
+            self.looks_back_at += READOUT_AT
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
@@ -190,6 +195,9 @@ class Trainer:
     def learning_rates(self, progress: float) -> dict[str, float]:
         """Of every optimizer by name."""
         rates = learning_rates(self.config.rates, progress, self.scene_scale)
+        if self.exposure.motion.is_reversible:
+            # Not before looking back has found it: small steps follow poses that turned to make up for a wrong one.
+            rates["readout"] *= ramp(progress, *READOUT_AT)
         return {name: rate * self.watch.rate_factor for name, rate in rates.items()}
 
     def _next_photo(self) -> int:
@@ -244,7 +252,7 @@ class Trainer:
         frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self.subframes[frame] if is_warm else 1
-        if self.config.looks_back and self.looks_back < len(LOOK_BACK_AT) and progress >= LOOK_BACK_AT[self.looks_back]:
+        if self.looks_back < len(self.looks_back_at) and progress >= self.looks_back_at[self.looks_back]:
             self._look_back(level)
         if self.exposure.motion.grows and self.growths < len(GROW_AT) and progress >= GROW_AT[self.growths]:
             self._grow_orders()
@@ -302,8 +310,8 @@ class Trainer:
         )  # fmt: skip
 
     def _look_back(self, level: int) -> None:
-        """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, and
-        the direction in time of each path, which blur leaves open and a rolling shutter does not."""
+        """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, the
+        direction in time of each path, which blur leaves open and a rolling shutter does not, and its read-out."""
         self.looks_back += 1
         pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
         predict = partial(self._predict, level)
@@ -312,6 +320,8 @@ class Trainer:
         if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
             focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
             orient_paths(self.exposure, pictures, keeps, predict, self.optimizers, focal_px)
+            if self.config.shutter.learns_readout:
+                move_readout(self.exposure, pictures, keeps, predict, focal_px)
 
     def _grow_orders(self) -> None:
         """At the last size but one, which is as good a witness as the last and far quicker."""

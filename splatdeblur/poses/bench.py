@@ -1,8 +1,9 @@
 """One capture on COLMAP's bench: features, matches and mapping, each with progress, a deadline and Ctrl-C."""
 
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TypeVar
 import pycolmap
 
 from ..capture import Capture, Frame
+from .adjust import adjusted
 from .attempts import Features, Mapping
 from .lens_groups import initial_focal_px, lens_groups
 
@@ -245,6 +247,14 @@ class Bench:
         models = self._interruptibly(lambda token: pycolmap.global_mapping(database, self.photos, folder, options))
         return sorted(models.values(), key=lambda m: m.num_reg_images(), reverse=True)
 
+    def adjust(self, model: pycolmap.Reconstruction, without: Collection[str] = ()) -> pycolmap.Reconstruction:
+        """The model after its last adjustment, `adjusted`; as it is where there is no time for that. It cannot be
+        interrupted."""
+        try:
+            return self._interruptibly(lambda token: adjusted(model, without))
+        except OutOfTime:
+            return model
+
     def triangulate(
         self,
         database: Path,
@@ -284,6 +294,21 @@ def posed_model(
         image = pycolmap.Image(name=name, camera_id=camera.camera_id, image_id=images[name].image_id)
         model.add_image_with_trivial_frame(image, pose)
     return model
+
+
+def relensed(database: Path, model: pycolmap.Reconstruction) -> Path:
+    """A copy of a database whose cameras have the lenses that a model made from it found."""
+    copy = database.with_name(f"{database.stem}-relensed.db")
+    shutil.copy(database, copy)
+    opened = pycolmap.Database.open(copy)
+    try:
+        for camera in opened.read_all_cameras():
+            if model.exists_camera(camera.camera_id):
+                camera.params = model.cameras[camera.camera_id].params
+                opened.update_camera(camera)
+    finally:
+        opened.close()
+    return copy
 
 
 def mapping_options(mapping: Mapping, seed: int) -> pycolmap.IncrementalPipelineOptions:

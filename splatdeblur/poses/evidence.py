@@ -5,20 +5,19 @@ wrong pose with a small reprojection error. So a pose is judged by how firmly it
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 import pycolmap
+from jaxtyping import Bool, Int
 
 GRID = 4  # cells across and down, for the spread
 FEATURE_ERROR = 1e-3  # of the photo's longer side: what any feature may err
 MAX_SLACK = 0.003  # features that blur moved err together: poses are often ten times as wrong as their slack says
 MIN_INLIERS = 12
 MIN_SPREAD = 0.25
-MIN_LINK = 20
+MIN_LINK = 25
 MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
 MIN_STEPS = 8  # frames between others; fewer do not tell what is usual
 MIN_JUMP = 1e-4  # of the cameras' extent; where less is usual, the camera stood on a tripod
@@ -38,7 +37,8 @@ class Evidence:
         error_px: mean reprojection error of its points.
         slack: standard deviation of the camera's centre that these points leave, as a part of the cameras' extent or,
             where that is larger, of the distance to what it sees; 1 at most.
-        link: points shared along the weakest step of the best chain of photos from here to the best held one.
+        link: points that hold the weakest step on the best way here from most other photos, each seen by two photos
+            before that step.
         jump: of a video's frame, how far the camera stands from between those before and after it, in terms of what is
             usual; None where that says nothing.
         residual: what the render of a scene, blurred again, leaves unexplained of the photo, relative to what it leaves
@@ -113,31 +113,44 @@ def evidence_in(model: pycolmap.Reconstruction, found_by: str, extent: float) ->
 
 
 def _links(model: pycolmap.Reconstruction) -> dict[int, int]:
-    """For every image that sees a point: how many points the weakest step of the best chain to the best held shares.
+    """For every image that sees a point: by how many points the weakest step on the best way to it is held, over one
+    image after another, from the image that firmly reaches most others.
 
-    Behind a weak step everything may be turned and scaled as a whole, however firmly it holds together.
+    A step counts points that two images before it see already: those alone tell how far away it is. Behind a weak
+    step everything may be turned and scaled as a whole, however firmly it holds together.
     """
-    seen: Counter[int] = Counter()
-    shared: Counter[tuple[int, int]] = Counter()
-    for point in model.points3D.values():
-        images = sorted({element.image_id for element in point.track.elements})
-        seen.update(images)
-        shared.update(combinations(images, 2))
-    if not seen:
-        return {}
-    number = {image: index for index, image in enumerate(seen)}
-    steps = np.zeros((len(seen), len(seen)), dtype=int)
-    for (a, b), count in shared.items():
-        steps[number[a], number[b]] = steps[number[b], number[a]] = count
-    # Widest paths (Pollack 1960) by Dijkstra's method: photos are settled from the firmest link down.
-    links, is_settled = np.zeros(len(seen), dtype=int), np.zeros(len(seen), dtype=bool)
-    start, most = seen.most_common(1)[0]
-    links[number[start]] = most
-    for _ in seen:
-        photo = np.where(is_settled, -1, links).argmax()
-        is_settled[photo] = True
-        links = np.maximum(links, np.minimum(links[photo], steps[photo]))
-    return dict(zip(seen, links.tolist(), strict=True))
+    sees: dict[int, list[int]] = {}
+    for row, point in enumerate(model.points3D.values()):
+        for image in {element.image_id for element in point.track.elements}:
+            sees.setdefault(image, []).append(row)
+    seen = np.zeros((len(sees), model.num_points3D()), dtype=bool)
+    for number, rows in enumerate(sees.values()):
+        seen[number, rows] = True
+    best, left = np.zeros(len(sees), dtype=int), seen.sum(axis=1)
+    while left.max(initial=0) >= MIN_LINK:
+        links = _links_from(int(left.argmax()), seen)
+        if (links >= MIN_LINK).sum() > (best >= MIN_LINK).sum():
+            best = links
+        left[links >= MIN_LINK] = 0  # from these, others are reached about as well
+        left[left.argmax()] = 0
+    return dict(zip(sees, best.tolist(), strict=True))
+
+
+def _links_from(start: int, seen: Bool[np.ndarray, "image point"]) -> Int[np.ndarray, "image"]:
+    """The links from one image on.
+
+    Source: widest paths (Pollack 1960), found as by Prim: images are reached from the firmest step down.
+    """
+    links, is_reached = np.zeros(len(seen), dtype=int), np.zeros(len(seen), dtype=bool)
+    times_seen = np.zeros(seen.shape[1], dtype=int)
+    image, weakest = start, int(seen[start].sum())
+    for reached in range(1, len(seen) + 1):
+        links[image], is_reached[image] = weakest, True
+        times_seen += seen[image]
+        steps = np.where(is_reached, -1, seen[:, times_seen >= min(reached, 2)].sum(axis=1))
+        image = int(steps.argmax())
+        weakest = min(weakest, int(steps[image]))
+    return links
 
 
 def _of_image(

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pycolmap
 import torch
 
 from ..capture import Capture
 from ..errors import PoseError
+from .adjust import bends_noticeably, straighten
 from .attempts import LADDER, Attempt, Features
 from .bench import (
     MIN_PHOTOS,
@@ -24,11 +24,11 @@ from .bench import (
     mapping_options,
     pairs_to_match,
     quiet_colmap,
+    relensed,
 )
 from .evidence import centers_of, evidence_in, extent_of, with_jumps
 from .joining import join, matches_between
 from .lens_groups import lenses_from
-from .lenses import largest_shift_px
 from .outcome import Outcome, better, guesses, judged, most_confirmed
 from .reconstruction import Posed, posed_from_colmap
 from .shortlist import coarse_matches, likely_pairs
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 MIN_FRACTION = 0.25
 MIN_PHOTOS_FOR_LENS = 10
-NOTICEABLE_PX = 1.0  # a lens that bends less, anywhere in the photo, is called straight: resampling would cost more
+MIN_FIRM_TO_ADJUST = 8  # photos; fewer, often side by side, tell the lens worse than all with the wrong ones
 MAX_PHOTOS_GUIDED = 40  # above, guided matching of all pairs takes longer than it is worth
 MAX_PHOTOS_AGAIN = 60  # above, solving again takes too long
 LIKELY_PARTNERS = 40  # of a photo among many
@@ -107,6 +107,9 @@ def reconstruct(
     evidence = judged(best, outcomes)
     if capture.is_video:
         evidence = with_jumps(evidence, best.centers, names)
+    doubted = {name for name, found in evidence.items() if found.doubt}
+    if doubted and len(evidence) - len(doubted) >= MIN_FIRM_TO_ADJUST:
+        best = replace(best, models=(bench.adjust(best.model, doubted), *best.models[1:]))
     return replace(
         _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
@@ -154,10 +157,8 @@ def _posed(outcome: Outcome, capture: Capture) -> Posed:
     lenses = [posed.lenses[row] for row in rows]
     lost = {n: lens for n, lens in lenses_from(outcome.model, capture).items() if n not in posed.names}
     for lens in {id(x): x for x in (*lenses, *lost.values())}.values():
-        if largest_shift_px(lens) < NOTICEABLE_PX:
-            params = np.array(lens.params)
-            params[lens.extra_params_idxs()] = 0
-            lens.params = params
+        if not bends_noticeably(lens):
+            straighten(lens)
     return replace(
         posed,
         names=tuple(posed.names[row] for row in rows),
@@ -185,20 +186,29 @@ def _pairs(bench: Bench, attempt: Attempt, best: Outcome | None, database: Path)
 
 
 def _again(bench: Bench, attempt: Attempt, last: Outcome, report: Report) -> list[Outcome]:
-    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed."""
+    """The last attempt's matches, solved for all photos at once, and once more one by one from another seed; both
+    from the lens that it found, if it holds enough photos to tell one."""
     database = _database(bench, last.features)
+    if last.model is not None and last.model.num_reg_images() >= MIN_PHOTOS_FOR_LENS:
+        database = relensed(database, last.model)
     started = time.monotonic()
     models = bench.map_at_once(database, attempt.mapping, report)
-    at_once = _outcome(attempt, last.features, models, started, "all photos at once")
+    at_once = _outcome(bench, attempt, last.features, models, started, "all photos at once")
     started = time.monotonic()
     models = bench.map(database, mapping_options(attempt.mapping, bench.seed + 1), None, report)
-    return [at_once, _outcome(attempt, last.features, models, started, "one by one, from another start")]
+    return [at_once, _outcome(bench, attempt, last.features, models, started, "one by one, from another start")]
 
 
 def _outcome(
-    attempt: Attempt, features: Features, models: list[pycolmap.Reconstruction], started: float, way: str = ""
+    bench: Bench,
+    attempt: Attempt,
+    features: Features,
+    models: list[pycolmap.Reconstruction],
+    started: float,
+    way: str = "",
 ) -> Outcome:
-    """Of an attempt's models, largest first."""
+    """Of an attempt's models, largest first; that one is adjusted for the last time."""
+    models = [*map(bench.adjust, models[:1]), *models[1:]]
     evidence = evidence_in(models[0], attempt.name, extent_of(centers_of(models[0]))) if models else {}
     return Outcome(attempt, features, tuple(models), time.monotonic() - started, evidence, way)
 
@@ -234,7 +244,7 @@ def _try(bench: Bench, attempt: Attempt, best: Outcome | None, report: Report) -
         options.ba_refine_extra_params = options.mapper.abs_pose_refine_extra_params = False
     is_same = best is not None and best.model is not None and best.features == attempt.features
     models = bench.map(database, options, best.model if attempt.continues and is_same else None, report)
-    outcome = _outcome(attempt, attempt.features, models, started)
+    outcome = _outcome(bench, attempt, attempt.features, models, started)
     if not (attempt.continues and is_same):
         return outcome
     first = {name: found.found_by for name, found in best.evidence.items()}

@@ -1,9 +1,9 @@
-"""Curves of a lower order inside those of a higher one, and space that bends along the path."""
+"""Curves of a lower order inside those of a higher one, space that bends along the path, and longer shutter times."""
 
 import pytest
 import torch
 
-from splatdeblur.exposure import Bezier
+from splatdeblur.exposure import Bezier, CubicSpline, Linear
 from splatdeblur.exposure.motion import Motion, bernstein, order_projection
 from splatdeblur.geometry import exp, inverse
 
@@ -11,9 +11,9 @@ TIMES = torch.linspace(0, 1, 9, dtype=torch.float64)
 VIEWMATS = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
 
 
-def make(model, noise=0.05):
+def make(model, noise=0.05, reach=None):
     depths = VIEWMATS.new_full((2,), 2.0)
-    return Motion(model, VIEWMATS, depths, noise=noise, generator=torch.Generator().manual_seed(3))
+    return Motion(model, VIEWMATS, depths, noise=noise, generator=torch.Generator().manual_seed(3), reach=reach)
 
 
 @pytest.mark.parametrize(("lower", "order"), [(1, 2), (1, 5), (3, 4), (4, 9), (5, 5)])
@@ -69,3 +69,16 @@ def test_turning_is_no_bending_and_stretching_is():
         with torch.no_grad():
             motion.control_points[0][:, 6:] = torch.stack([-matrix.flatten(), matrix.flatten()])
         assert (motion.strain(0, TIMES[-1:]) > 1e-3) == is_bent
+
+
+@pytest.mark.parametrize("model", [Linear(), CubicSpline(), Bezier(order=3)])
+def test_a_path_stays_where_it_is_in_time_when_shutter_time_covers_more_of_it(model):
+    elastic = make(model, reach=1.5)
+    within, whole = elastic(0, TIMES, 1.0), elastic(0, TIMES, 1.5)
+    torch.testing.assert_close(whole, elastic(0, TIMES), atol=1e-12, rtol=0)
+    torch.testing.assert_close(within, elastic(0, 0.5 + (TIMES - 0.5) / 1.5), atol=1e-12, rtol=0)
+    elastic.cover(2.0)
+    torch.testing.assert_close(elastic(0, TIMES, 1.0), within, atol=1e-9, rtol=0)
+    torch.testing.assert_close(elastic(0, TIMES, 1.5), whole, atol=1e-9, rtol=0)
+    assert elastic.length_px(0, 100.0, 2.0) > elastic.length_px(0, 100.0, 1.5)
+    assert "reach" in elastic.state_dict() and "reach" not in make(model).state_dict()

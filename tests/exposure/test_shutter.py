@@ -1,5 +1,7 @@
 """A rolling shutter's rows: their light is conserved, stands at its true time, and equals a truth drawn row by row."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from render.scenes import cameras, raw_scene
@@ -39,6 +41,15 @@ def make(readout: float, length_px: float, **settings) -> Exposure:
 
 def draw(viewmats, burst, camera=CAMERA):
     return CpuRasterizer().render(SCENE, camera.with_viewmats(viewmats), options=RenderOptions(), burst=burst)
+
+
+def draw_waves(viewmats, burst):
+    """Waves that move with the camera: unlike Gaussians, which end where they are faint, they have a slope all over."""
+    x, y = torch.meshgrid(torch.arange(96.0).double(), torch.arange(64.0).double(), indexing="xy")
+    moved = 100 * (viewmats[:, :2, 3] + viewmats[:, [0, 1], 2])[..., None, None]
+    waves = torch.stack([torch.sin(0.3 * (x + moved[:, 0]) + k * (y + moved[:, 1])) for k in (0.1, 0.2, 0.4)], dim=-1)
+    mean = torch.einsum("shwc,sh->hwc", 0.5 + 0.2 * waves, burst.weights)
+    return replace(draw(viewmats[:1].detach(), None), rgb=mean[None], is_linear=True)
 
 
 @torch.no_grad()
@@ -120,7 +131,7 @@ def test_the_learned_readout_starts_where_it_is_told_and_has_the_right_slope():
     probe = torch.randn(64, 96, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def value():
-        return (exposure(draw, 0, 7, camera=CAMERA).srgb * probe).sum()
+        return (exposure(draw_waves, 0, 7, camera=CAMERA).srgb * probe).sum()
 
     shutter.thickness = lambda count: 0.5  # takes no part in the gradient
     value().backward()
