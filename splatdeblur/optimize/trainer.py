@@ -180,7 +180,7 @@ class Trainer:
     def learning_rates(self, progress: float) -> dict[str, float]:
         """Of every optimizer by name."""
         rates = learning_rates(self.config.rates, progress, self.scene_scale)
-        if self.exposure.motion.is_reversible:
+        if self.config.looks_back and self.exposure.motion.is_reversible:
             # Not before looking back has found it: small steps follow poses that turned to make up for a wrong one.
             rates["readout"] *= ramp(progress, *READOUT_AT)
         return {name: rate * self.watch.rate_factor for name, rate in rates.items()}
