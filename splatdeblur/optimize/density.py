@@ -23,7 +23,7 @@ from ..scene import Gaussians
 from .schedules import geometric, ramp
 
 ROUNDS = 60  # to which even a short training is divided, with a refinement in each ...
-LEAST_APART = 20  # ... in steps: gradients of fewer photos tell little
+LEAST_APART = 50  # ... in steps: gradients of fewer photos tell little
 DUE = 2  # of all step numbers that gsplat's strategies are told, the one at which they refine
 REFERENCE_HEIGHT_PX = 800  # of the photos that the field's gradient thresholds were tuned on
 
