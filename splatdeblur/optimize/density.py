@@ -36,7 +36,7 @@ class Default:
         threshold: start and end of the gradient threshold's annealing (DeblurGS's GDA), for photos 800 px high.
         anneal_until: progress at which the end is reached.
         start, stop: progress between which it works.
-        every: steps between two refinements; fewer where the training would not get to ROUNDS of them.
+        every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
         prune_opacity: Gaussians fainter than this are removed.
         reset_every: steps between two resets of all opacities; 0 never.
     """
@@ -56,7 +56,7 @@ class MCMC:
 
     Attributes:
         start, stop: progress between which it works.
-        every: steps between two relocations; fewer where the training would not get to ROUNDS of them.
+        every: steps between two relocations; fewer where that is more than 1 / ROUNDS of the training.
         noise: strength of the exploration.
         min_opacity: fainter Gaussians are dead.
     """
