@@ -117,7 +117,7 @@ def test_the_budget_of_gaussians_is_kept_and_used():
 
 
 def test_a_training_shorter_than_its_refinements_are_apart_still_refines():
-    trainer = make_trainer(replace(CONFIG, density=replace(CONFIG.density, every=1000)))
+    trainer = make_trainer(replace(CONFIG, steps=150, density=replace(CONFIG.density, every=1000)))
     assert max(event.num_gaussians for event in trainer.run()) > 500
 
 
