@@ -35,7 +35,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.gaussians": (0, ENDLESS),
     "train.abundance": (1e-3, 1000),
     "train.initial": (1e-3, 1),
-    "train.enough_points": (1e-3, ENDLESS),
     "train.crop_pixels": (0, ENDLESS),
     "train.noise": (0, 1),
     "train.motion.order": (1, 30),

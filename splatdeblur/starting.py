@@ -43,7 +43,7 @@ def make_trainer(run: Run, config: Config, without: Collection[str] = ()) -> Tra
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         photos.cameras[-1], reconstruction.points.float(), reconstruction.colors.float(),
-        count=config.train.start(budget, len(reconstruction.points)), sh_degree=config.train.sh_degree,
+        count=int(config.train.initial * budget), sh_degree=config.train.sh_degree,
         generator=torch.Generator().manual_seed(config.train.seed),
     )  # fmt: skip
     return Trainer(photos, scene, _for_its_poses(config.train, run), best_available(config.device))

@@ -79,6 +79,14 @@ class Exposure(nn.Module):
         weights = shutter.weights
         self.weights = SubframeWeights(weights, generator) if isinstance(weights, PixelWeights) else None
 
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        """torch's own; to what runs of older versions saved, it adds that their curves covered all of the shutter."""
+        logits = state_dict.get(prefix + "shutter.readout_logits")
+        if isinstance(self.motion, Motion) and self.motion.is_elastic and logits is not None:
+            covered = 1 + self.shutter.shutter.max_readout * logits.sigmoid()[0]
+            state_dict.setdefault(prefix + "motion.reach", covered.to(self.motion.reach))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     @property
     def has_motion(self) -> bool:
         return self.motion.model.controls > 0

@@ -22,8 +22,8 @@ from ..render import Render
 from ..scene import Gaussians
 from .schedules import geometric, ramp
 
-ROUNDS = 60  # of refinement that even a short training has room for ...
-LEAST_APART = 20  # ... in steps: gradients of fewer photos tell little
+ROUNDS = 60  # to which even a short training is divided, with a refinement in each ...
+LEAST_APART = 50  # ... in steps: gradients of fewer photos tell little
 DUE = 2  # of all step numbers that gsplat's strategies are told, the one at which they refine
 REFERENCE_HEIGHT_PX = 800  # of the photos that the field's gradient thresholds were tuned on
 
@@ -36,7 +36,7 @@ class Default:
         threshold: start and end of the gradient threshold's annealing (DeblurGS's GDA), for photos 800 px high.
         anneal_until: progress at which the end is reached.
         start, stop: progress between which it works.
-        every: steps between two refinements; fewer where the training would not get to ROUNDS of them.
+        every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
         prune_opacity: Gaussians fainter than this are removed.
         reset_every: steps between two resets of all opacities; 0 never.
     """
@@ -56,7 +56,7 @@ class MCMC:
 
     Attributes:
         start, stop: progress between which it works.
-        every: steps between two relocations; fewer where the training would not get to ROUNDS of them.
+        every: steps between two relocations; fewer where that is more than 1 / ROUNDS of the training.
         noise: strength of the exploration.
         min_opacity: fainter Gaussians are dead.
     """
@@ -189,6 +189,8 @@ class DensityControl:
     def _is_due(self, step: int, progress: float) -> bool:
         """Whether it is time to refine again; if so, that is noted."""
         last_step, last_progress = self.state.get("refined", (0, 0.0))
+        if last_step > step:  # the training was taken back
+            last_step, last_progress = 0, 0.0
         is_time = progress - last_progress >= 1 / ROUNDS and step - last_step >= LEAST_APART
         is_due = is_time or step - last_step >= self.config.every
         if is_due:

@@ -22,8 +22,8 @@ class Loss:
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
             size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
             that is deaf to structure as faint as the noise.
-        opacity: weight of the mean opacity; keeps the scene free of fog. It and the next are 3DGS-MCMC's, and hold
-            together what is seen in few photos.
+        opacity: weight of the mean opacity; keeps the scene free of fog. It and the next are 3DGS-MCMC's; what only
+            one or two photos show fades under them.
         scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
@@ -41,8 +41,8 @@ class Loss:
     dssim: float = 0.5
     slopes: float = 0.5
     noise_from: float = 0.02
-    opacity: float = 0.01
-    scale: float = 0.01
+    opacity: float = 0.0
+    scale: float = 0.0
     temporal: float = 0.0
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)

@@ -50,7 +50,7 @@ def learning_rates(rates: LearningRates, progress: float, scene_scale: float) ->
     result["focus"] = geometric(*rates.focus, progress) * wake
     result["embeddings"] = result["kernels"] = result["networks"] = rates.kernels * wake
     result["times"] = rates.times * wake
-    # Not before paths have found their direction in time: those that go the wrong way call for no read-out at all.
+    # Of a video's one path; where paths have to find their direction in time first, the trainer holds it longer.
     result["readout"] = geometric(*rates.readout, progress) * ramp(progress, LOOK_BACK_AT[0], LOOK_BACK_AT[1])
     # The scene first: what it does not show yet is not to be blamed on the camera.
     result["response"] = geometric(*rates.response, progress) * ramp(progress, 0.2, 0.3)

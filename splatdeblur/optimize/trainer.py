@@ -66,9 +66,7 @@ class TrainConfig:
         gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo or per 30 pixels of all, and
             no more than 100,000, what a CPU can train in minutes.
         abundance: factor on what the photos call for.
-        initial: share of them to start with: the points that came with the poses, and random ones for the rest.
-        enough_points: share of them from which on those points are a start by themselves. Random ones help where there
-            are few; elsewhere they end as floaters.
+        initial: share of them to start with.
         crop_pixels: a step looks at no more than about so many pixels, a random window of a larger photo; 0 for all.
         is_antialiased: Mip-Splatting's opacity compensation.
         random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
@@ -87,7 +85,6 @@ class TrainConfig:
     gaussians: int = 0
     abundance: float = 1.0
     initial: float = 0.4
-    enough_points: float = 0.1
     crop_pixels: int = 60_000
     is_antialiased: bool = False
     random_background: bool = True
@@ -107,11 +104,6 @@ class TrainConfig:
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
         return self.gaussians or max(1000, int(self.abundance * min(pixels, photos * pixels // 30, 100_000)))
-
-    def start(self, budget: int, points: int) -> int:
-        """Gaussians to start with, of which so many can be where the poses' points are."""
-        count = int(self.initial * budget)
-        return min(count, points) if points >= self.enough_points * budget else count
 
 
 @dataclass(frozen=True)
@@ -195,7 +187,7 @@ class Trainer:
     def learning_rates(self, progress: float) -> dict[str, float]:
         """Of every optimizer by name."""
         rates = learning_rates(self.config.rates, progress, self.scene_scale)
-        if self.exposure.motion.is_reversible:
+        if self.config.looks_back and self.exposure.motion.is_reversible:
             # Not before looking back has found it: small steps follow poses that turned to make up for a wrong one.
             rates["readout"] *= ramp(progress, *READOUT_AT)
         return {name: rate * self.watch.rate_factor for name, rate in rates.items()}

@@ -4,7 +4,6 @@ COLMAP's own counts squares, so the few features that err by pixels outvote the 
 photos it bends cameras and stretches the focal length to please them.
 """
 
-
 from collections.abc import Collection
 
 import numpy as np

@@ -109,7 +109,10 @@ def reconstruct(
         evidence = with_jumps(evidence, best.centers, names)
     doubted = {name for name, found in evidence.items() if found.doubt}
     if doubted and len(evidence) - len(doubted) >= MIN_FIRM_TO_ADJUST:
-        best = replace(best, models=(bench.adjust(best.model, doubted), *best.models[1:]))
+        try:
+            best = replace(best, models=(bench.adjust(best.model, doubted), *best.models[1:]))
+        except (RuntimeError, ValueError, IndexError) as error:
+            logger.warning("the closing adjustment failed (%s); the poses stay as they were", error)
     return replace(
         _posed(best, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},

@@ -150,3 +150,12 @@ def test_blur_is_the_part_of_the_path_that_one_row_sees():
     assert exposure.blur_px(0, focal).item() == pytest.approx(6.0)
     exposure.shorten(0, 3.0, focal)
     assert exposure.blur_px(0, focal).item() == pytest.approx(3.0)
+
+
+def test_a_read_out_learned_by_an_older_version_is_read():
+    exposure = make(0.8, 10.0, learns_readout=True)
+    state = exposure.state_dict()
+    known = state.pop("motion.reach")
+    other = make(0.3, 10.0, learns_readout=True)
+    other.load_state_dict(state)
+    torch.testing.assert_close(other.motion.reach, known)
