@@ -29,6 +29,10 @@ class Window:
         """All of a photo."""
         return cls(0, 0, width, height, width, height)
 
+    def of(self, picture: Float[Tensor, "photo_height photo_width *_"]) -> Tensor:
+        """This part of a whole photo's picture."""
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
     def rows(self, like: Tensor) -> Float[Tensor, "height"]:
         """Where the middle of each row lies in the photo: 0 at its top edge, 1 at its bottom edge."""
         return (torch.arange(self.height).to(like) + (self.top + 0.5)) / self.photo_height

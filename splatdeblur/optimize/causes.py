@@ -16,7 +16,7 @@ from torch import Tensor
 from ..exposure import Exposure, RenderFn, Window
 from ..exposure.lens import MAX_RADIUS_PX
 from ..exposure.spread import spread
-from ..geometry import Cameras, linear_from_srgb
+from ..geometry import linear_from_srgb
 from ..render import Render
 from .fits import START_SHARE, Fit, Light, fit_both, fit_lens, fit_path
 from .losses import Loss, photometric
@@ -24,15 +24,14 @@ from .photos import Looks
 
 JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judged
 TOLD = 0.02  # share of the error that some cause must explain
-ENOUGH = {1: 0.85, 2: 0.9}  # of what can be explained: motion, focus alone are taken where they explain so much
-ALIKE = 0.3  # of what the better of them explains: if they differ by less, the photo's looks decide
-CLEAR = 0.9  # of what motion leaves: where both leave less, disks are there as well
+ALIKE = 0.4  # of what the better of both causes explains: if they differ by less, the photo's looks decide
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
+CLEAR = 0.9  # of what one cause leaves: the other is there as well where both leave less
 UNLIKELY_DISKS = 0.2  # chance below which disks are not asked about where paths leave less than PLAIN of the error
 PLAIN = 0.7
 SURE_DISKS = 0.55  # likelier disks are believed whatever paths do
 REGROWN, SEEN_PATH = 0.3, 0.01  # of the blur that shows, of the width: a path so long again is there
-KNOWN = 0.7  # of what disks explain: a path that explains more is not looked for
+KNOWN = 0.9  # of what disks explain: a path that explains more is not looked for
 SHORTEST_PX = 1.0  # paths shorter than that have hardly a direction
 
 
@@ -59,11 +58,8 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
         alone = Cause.FOCUS if disks >= LIKELY_DISKS else Cause.MOTION
     left = focus if alone == Cause.FOCUS else motion
-    if (is_moved and alone == Cause.FOCUS) or (both < CLEAR * left and alone == Cause.MOTION):
-        return Cause.BOTH
-    if none - left >= ENOUGH[alone] * (none - best) or min(motion, focus) <= both:
-        return alone
-    return Cause.BOTH
+    is_both = (is_moved and alone == Cause.FOCUS) or both < CLEAR * left
+    return Cause.BOTH if is_both else alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,40 +71,57 @@ class Verdict:
     path: Fit | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Still:
+    """What a photo would show of the scene had it been sharp: linear light, and inverse depth; 0 where nothing is."""
+
+    light: Light
+    nearness: Float[Tensor, "height width"]
+
+    @classmethod
+    def of(cls, drawn: Render) -> "Still":
+        """The first picture of a render."""
+        depth = drawn.depth[0]
+        return cls(light_of(drawn), torch.where(depth > 0, 1 / depth.clamp(min=1e-6), torch.zeros_like(depth)))
+
+    def within(self, window: Window) -> "Still":
+        """The part of it in a window."""
+        return Still(window.of(self.light), window.of(self.nearness))
+
+
 @torch.no_grad()
 def judge(
     exposure: Exposure,
     frame: int,
     render: RenderFn,
-    camera: Cameras,
+    still: Still,
     photo: Float[Tensor, "height width 3"],
     keep: Bool[Tensor, "height width"] | None,
     *,
     window: Window,
+    focal_px: float,
     num_subframes: int,
     looks: Looks,
     charges: Loss,
     is_tried: bool,
 ) -> Verdict:
-    """What blurred photo `frame`, of which `window` is seen through `camera`.
+    """What blurred photo `frame`, of which `window` is looked at.
 
     Args:
-        num_subframes: of what its path makes of it.
-        looks: how blurred the photo is, in px of `camera`.
+        render: draws the window; still: what is seen there from the middle of the exposure.
+        num_subframes: of what the photo's path makes of it.
+        looks: how blurred the photo is, in px of this size.
         is_tried: whether a path that was there had to prove itself already.
     """
-    focus, focal_px = exposure.lens.focus, camera.Ks[0, 0, 0].item()
-    still = render(exposure.sharp_viewmat(frame)[None], None)
+    focus, nearness = exposure.lens.focus, still.nearness
     moved, _ = exposure.gathered(render, frame, num_subframes, window=window)
-    depth = still.depth[0]
-    nearness = torch.where(depth > 0, 1 / depth.clamp(min=1e-6), torch.zeros_like(depth))
 
     def error(light: Tensor, radius_px: Tensor | None) -> Tensor:
         if radius_px is not None:
             light = spread(light, radius_px.clamp(max=MAX_RADIUS_PX), nearness)
         return photometric(exposure.tone(light, frame, True, window), photo, charges.dssim, keep, charges.slopes)
 
-    sharp, along = _light(still), _light(moved)
+    sharp, along = still.light, light_of(moved)
     none, learned = error(sharp, None).item(), error(along, None).item()
     if looks.disks < UNLIKELY_DISKS and not focus.focus[frame].any() and learned < PLAIN * none:
         return Verdict(Cause.MOTION)
@@ -141,5 +154,6 @@ def judge(
     return Verdict(cause, *kept.get(cause, (None, None)))
 
 
-def _light(drawn: Render) -> Light:
+def light_of(drawn: Render) -> Light:
+    """The first picture of a render, in linear light."""
     return drawn.rgb[0] if drawn.is_linear else linear_from_srgb(drawn.rgb[0])

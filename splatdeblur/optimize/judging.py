@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
-from .causes import JUDGE_AT, Cause, judge
+from .causes import JUDGE_AT, Cause, Still, judge
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 SEEN_BLUR = 1 / 200  # of a photo's width: a photo less blurred than that everywhere is not asked
-WINDOW_PIXELS, WINDOW_STEP_PX = 8_000, 8  # of the part of a photo that is looked at, and of where it may lie
+WINDOW_PIXELS, WINDOW_STEP_PX = 5_000, 8  # of the part of a photo that is looked at, and of where it may lie
 STILL_PATH = 1 / 400  # of a photo's width: what is left of a path that stood in for disks
 
 
@@ -27,27 +27,37 @@ def can_judge(exposure: Exposure) -> bool:
     return has_path and lens.focus is not None and lens.kernels is None
 
 
-def telling(photo: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> Window:
-    """The part of a photo with the most detail, of its proportions and of no more than WINDOW_PIXELS."""
+def telling(
+    photo: Float[Tensor, "height width 3"],
+    sharp: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None,
+) -> Window:
+    """The part of a photo that lost the most detail, by its `sharp` render; of its proportions, and of no more than
+    WINDOW_PIXELS."""
     height, width = photo.shape[:2]
     share = min(1.0, (WINDOW_PIXELS / (height * width)) ** 0.5)
     size = int(height * share), int(width * share)
     if share == 1:
         return Window.whole(width, height)
-    across, down = photo.diff(dim=1)[:-1], photo.diff(dim=0)[:, :-1]
-    detail = (across.abs() + down.abs()).mean(-1)
+    lost = (_detail(sharp) - _detail(photo)).clamp(min=0)
     if keep is not None:
-        detail = detail * keep[:-1, :-1]
-    sums = torch.nn.functional.avg_pool2d(detail[None, None], (size[0] - 1, size[1] - 1), stride=WINDOW_STEP_PX)[0, 0]
+        lost = lost * keep[:-1, :-1]
+    sums = torch.nn.functional.avg_pool2d(lost[None, None], (size[0] - 1, size[1] - 1), stride=WINDOW_STEP_PX)[0, 0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
     return Window(column * WINDOW_STEP_PX, row * WINDOW_STEP_PX, size[1], size[0], width, height)
+
+
+def _detail(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "_ _"]:
+    """How much a pixel differs from the next ones across and down."""
+    across, down = picture.diff(dim=1)[:-1], picture.diff(dim=0)[:, :-1]
+    return (across.abs() + down.abs()).mean(-1)
 
 
 @torch.no_grad()
 def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
-    At the last size but one, in the part with the most detail: as good a witness as whole photos, and far quicker.
+    At the last size but one, in the part that lost the most detail: a better witness than whole photos, and quicker.
     """
     trainer.judgements += 1
     level = max(len(trainer.photos.pictures) - 2, 0)
@@ -67,12 +77,14 @@ def judge_photos(trainer: "Trainer") -> str:
         photo, keep = trainer.photos.pictures[level][frame], trainer.photos.keeps[level][frame]
         if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * full.width:
             continue
-        focal_px, window = camera.Ks[0, 0, 0].item(), telling(photo, keep)
-        part = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+        focal_px, whole = camera.Ks[0, 0, 0].item(), Window.whole(camera.width, camera.height)
+        still = Still.of(trainer._render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
+        window = telling(photo, exposure.tone(still.light, frame, True, whole), keep)
         seen = camera.cropped(window.left, window.top, window.width, window.height)
         found = judge(
-            exposure, frame, trainer._render_fn(seen), seen, photo[part], None if keep is None else keep[part],
-            window=window, num_subframes=max(counts[frame], 2), charges=charges,
+            exposure, frame, trainer._render_fn(seen), still.within(window), window.of(photo),
+            None if keep is None else window.of(keep), window=window, focal_px=focal_px,
+            num_subframes=max(counts[frame], 2), charges=charges,
             looks=looks.scaled(focal_px / full.Ks[0, 0, 0].item()),
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
