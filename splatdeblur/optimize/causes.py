@@ -27,8 +27,8 @@ TOLD = 0.02  # share of the error that some cause must explain
 ALIKE = 0.4  # of what the better of both causes explains: if they differ by less, the photo's looks decide
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
 CLEAR = 0.9  # of what one cause leaves: the other is there as well where both leave less
-UNLIKELY_DISKS = 0.2  # chance below which disks are not asked about where paths leave less than PLAIN of the error
-PLAIN = 0.7
+UNLIKELY_DISKS = 0.2  # chance below which disks are no answer beside a path
+PLAIN = 0.7  # of the error: where paths leave less, disks so unlikely are not even asked about
 SURE_DISKS = 0.55  # likelier disks are believed whatever paths do
 REGROWN, SEEN_PATH = 0.3, 0.01  # of the blur that shows, of the width: a path so long again is there
 KNOWN = 0.9  # of what disks explain: a path that explains more is not looked for
@@ -58,7 +58,8 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
         alone = Cause.FOCUS if disks >= LIKELY_DISKS else Cause.MOTION
     left = focus if alone == Cause.FOCUS else motion
-    is_both = (is_moved and alone == Cause.FOCUS) or both < CLEAR * left
+    is_asked = alone == Cause.FOCUS or disks >= UNLIKELY_DISKS
+    is_both = (is_asked and both < CLEAR * left) or (is_moved and alone == Cause.FOCUS)
     return Cause.BOTH if is_both else alone
 
 

@@ -39,7 +39,7 @@ def telling(
     size = int(height * share), int(width * share)
     if share == 1:
         return Window.whole(width, height)
-    lost = (_detail(sharp) - _detail(photo)).clamp(min=0)
+    lost = _detail(sharp) - _detail(photo)
     if keep is not None:
         lost = lost * keep[:-1, :-1]
     sums = torch.nn.functional.avg_pool2d(lost[None, None], (size[0] - 1, size[1] - 1), stride=WINDOW_STEP_PX)[0, 0]

@@ -248,9 +248,8 @@ class Trainer:
             self._look_back(level)
         if self.exposure.motion.grows and self.growths < len(GROW_AT) and progress >= GROW_AT[self.growths]:
             self._grow_orders()
-        note = ""
         if self.judges and self.judgements < len(JUDGE_AT) and progress >= JUDGE_AT[self.judgements]:
-            note = judge_photos(self)
+            logger.info(judge_photos(self))
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -281,6 +280,7 @@ class Trainer:
         if self.config.loss.pose_anchor:
             loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
 
+        note = ""
         if self.watch.is_lost(error.item()):
             note = self.watch.recover(self)
         else:
