@@ -49,14 +49,14 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
 
     Early on, motion and focus often explain as much; what is then taken for true comes true, as the scene follows. So
     the chance of `disks` by the photo's looks decides between equals. Where the photo `is_moved` for sure, focus alone
-    is no answer.
+    is no answer, and disks must show.
     """
     best = min(motion, focus, both)
     if none - best < TOLD * none:
         return Cause.UNKNOWN
     alone = Cause.FOCUS if focus < motion else Cause.MOTION
     if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
-        alone = Cause.FOCUS if disks >= LIKELY_DISKS else Cause.MOTION
+        alone = Cause.FOCUS if disks >= LIKELY_DISKS and not is_moved else Cause.MOTION
     left = focus if alone == Cause.FOCUS else motion
     is_asked = alone == Cause.FOCUS or disks >= UNLIKELY_DISKS
     is_both = (is_asked and both < CLEAR * left) or (is_moved and alone == Cause.FOCUS)

@@ -77,6 +77,9 @@ def test_photos_that_surely_moved_are_not_out_of_focus_alone():
     errors = 1.0, 0.7, 0.5, 0.5
     assert simplest(*errors, 0.5) == Cause.FOCUS
     assert simplest(*errors, 0.5, is_moved=True) == Cause.BOTH
+    errors = 1.0, 0.6, 0.65, 0.59  # disks that show no more than that are none
+    assert simplest(*errors, 0.5) == Cause.FOCUS
+    assert simplest(*errors, 0.5, is_moved=True) == Cause.MOTION
 
 
 def test_the_part_of_a_photo_that_lost_the_most_detail_is_looked_at():
