@@ -34,7 +34,9 @@ def test_vignetting_is_one_in_the_middle_and_goes_by_place_in_the_whole_photo():
     whole = tone.vignetting(Window.whole(25, 17))
     assert whole[8, 12] == 1
     assert whole[0, 0].log().item() == pytest.approx(-0.5, rel=0.2)  # the corner pixel's middle lies a little inside
-    torch.testing.assert_close(tone.vignetting(Window(5, 3, 7, 6, 25, 17)), whole[3:9, 5:12])
+    part = Window(5, 3, 7, 6, 25, 17)
+    torch.testing.assert_close(tone.vignetting(part), whole[3:9, 5:12])
+    assert torch.equal(part.of(whole), whole[3:9, 5:12])
 
 
 def test_a_known_camera_is_found_from_photos_of_several_brightnesses():
