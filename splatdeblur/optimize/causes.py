@@ -111,7 +111,7 @@ def judge(
     Args:
         render: draws the window; still: what is seen there from the middle of the exposure.
         num_subframes: of what the photo's path makes of it.
-        looks: how blurred the photo is, in px of this size.
+        looks: how blurred the photo is.
         is_tried: whether a path that was there had to prove itself already.
     """
     focus, nearness = exposure.lens.focus, still.nearness

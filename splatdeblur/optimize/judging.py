@@ -57,14 +57,14 @@ def _detail(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "_ _"]:
 def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
-    At the last size but one, in the part that lost the most detail: a better witness than whole photos, and quicker.
+    In the part that lost the most detail, a better witness than whole photos, and quicker. At full training size:
+    smaller pictures of a scene are sharper than reduced photos, so any blur would seem to explain something.
     """
     trainer.judgements += 1
-    level = max(len(trainer.photos.pictures) - 2, 0)
-    cameras, exposure = trainer.photos.cameras[level], trainer.exposure
+    cameras, exposure = trainer.photos.cameras[-1], trainer.exposure
     lens, motion = exposure.lens.focus, exposure.motion
     charges = trainer.config.loss
-    if trainer.noise[level] is not None:
+    if trainer.noise[-1] is not None:
         charges = replace(charges, slopes=0.0)
     counts = exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
 
@@ -73,9 +73,9 @@ def judge_photos(trainer: "Trainer") -> str:
         trainer.optimizers[kind].state.pop(parameter, None)
 
     for frame, looks in enumerate(trainer.photos.looks):
-        full, camera = trainer.photos.cameras[-1].at(frame), cameras.at(frame)
-        photo, keep = trainer.photos.pictures[level][frame], trainer.photos.keeps[level][frame]
-        if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * full.width:
+        camera = cameras.at(frame)
+        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
+        if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * camera.width:
             continue
         focal_px, whole = camera.Ks[0, 0, 0].item(), Window.whole(camera.width, camera.height)
         still = Still.of(trainer._render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
@@ -85,7 +85,7 @@ def judge_photos(trainer: "Trainer") -> str:
             exposure, frame, trainer._render_fn(seen), still.within(window), window.of(photo),
             None if keep is None else window.of(keep), window=window, focal_px=focal_px,
             num_subframes=max(counts[frame], 2), charges=charges,
-            looks=looks.scaled(focal_px / full.Ks[0, 0, 0].item()),
+            looks=looks,
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
         trainer.causes[frame] = found.cause

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
@@ -33,10 +33,6 @@ class Looks:
     blur_px: float = inf
     most_px: float = inf
     disks: float = 0.0
-
-    def scaled(self, factor: float) -> "Looks":
-        """The same in a picture so many times as large."""
-        return replace(self, blur_px=self.blur_px * factor, most_px=self.most_px * factor)
 
 
 @dataclass(frozen=True, eq=False)
