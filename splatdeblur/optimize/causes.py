@@ -26,6 +26,7 @@ JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judg
 TOLD = 0.02  # share of the error that some cause must explain
 ALIKE = 0.4  # of what the better of both causes explains: if they differ by less, the photo's looks decide
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
+SHOWN = 0.2  # of the error: less likely disks are taken for the cause only where they explain so much
 CLEAR = 0.9  # of what one cause leaves: the other is there as well where both leave less
 UNLIKELY_DISKS = 0.2  # chance below which disks are no answer beside a path
 PLAIN = 0.7  # of the error: where paths leave less, disks so unlikely are not even asked about
@@ -48,8 +49,8 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     """The simplest cause that explains a photo as well as any, from the errors that they leave.
 
     Early on, motion and focus often explain as much; what is then taken for true comes true, as the scene follows. So
-    the chance of `disks` by the photo's looks decides between equals. Where the photo `is_moved` for sure, focus alone
-    is no answer, and disks must show.
+    the chance of `disks` by the photo's looks decides between equals, and whether faint disks are believed. Where the
+    photo `is_moved` for sure, focus alone is no answer, and disks must show.
     """
     best = min(motion, focus, both)
     if none - best < TOLD * none:
@@ -57,7 +58,11 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     alone = Cause.FOCUS if focus < motion else Cause.MOTION
     if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
         alone = Cause.FOCUS if disks >= LIKELY_DISKS and not is_moved else Cause.MOTION
+    if alone == Cause.FOCUS and disks < LIKELY_DISKS and none - focus < SHOWN * none:
+        alone = Cause.MOTION
     left = focus if alone == Cause.FOCUS else motion
+    if alone == Cause.MOTION and none - motion < TOLD * none:
+        return Cause.UNKNOWN
     is_asked = alone == Cause.FOCUS or disks >= UNLIKELY_DISKS
     is_both = (is_asked and both < CLEAR * left) or (is_moved and alone == Cause.FOCUS)
     return Cause.BOTH if is_both else alone
