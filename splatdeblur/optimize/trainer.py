@@ -51,7 +51,6 @@ from .watch import Watch
 logger = logging.getLogger(__name__)
 
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
-MORE_LIKELY = 0.5  # chance of disks above which they come first
 
 
 @dataclass(frozen=True)
@@ -170,12 +169,11 @@ class Trainer:
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
-        by motion, at so little that they stay in focus. Where photos are judged later on, that can wait."""
+        by motion, at so little that they stay in focus."""
         for frame, looks in enumerate(self.photos.looks):
             if isfinite(looks.most_px):
                 focal = self.photos.cameras[-1].Ks[frame, 0, 0].item()
-                disks = looks.disks if looks.disks > MORE_LIKELY or not self.judges else 0.0
-                self.exposure.lens.focus.start(frame, disks * looks.most_px / 4 / focal)
+                self.exposure.lens.focus.start(frame, looks.disks * looks.most_px / 4 / focal)
 
     @property
     def progress(self) -> float:
