@@ -82,12 +82,16 @@ class _Project(torch.autograd.Function):
         v_viewmats = np.zeros((projection.CHUNKS, *cameras[0].shape))
         v_slices = np.zeros((projection.CHUNKS, *cameras[2].shape))
         v_splats = _array(v_splats)
+        v_means2d = _array(v_means2d)
+        seen, counts = np.empty_like(candidates), np.empty(len(offsets) - 1, np.int64)
+        projection.list_seen(splats, v_splats, v_means2d, candidates, offsets, seen, counts, ALL)
+        listed = candidates, offsets, seen, counts
         projection.project_backward(
             *geometry, *cameras, *task.lens, task.options.is_antialiased,
-            candidates, offsets, splats, v_splats, _array(v_means2d), *v_geometry, v_viewmats, v_slices, ALL,
+            *listed, splats, v_splats, v_means2d, *v_geometry, v_viewmats, v_slices, ALL,
         )  # fmt: skip
         shading.shade_backward(
-            geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats, v_splats,
+            geometry[0], *colors, cameras[0], task.degree, *listed, splats, v_splats,
             v_geometry[0], *v_colors, v_viewmats, ALL,
         )  # fmt: skip
         gradients = [torch.from_numpy(x) for x in (*v_geometry, *v_colors)]

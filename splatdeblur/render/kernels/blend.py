@@ -18,7 +18,7 @@ from numba import njit
 from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .average import light
 from .maths import FASTMATH, exp, lowest_bit, prefetch
-from .projection import (
+from .splats import (
     BLUE,
     CHUNKS,
     COLUMNS,
@@ -37,8 +37,8 @@ from .projection import (
     X,
     Y,
 )
-from .projection import INLINE as PLAIN_INLINE
-from .projection import OPTIONS as PLAIN_OPTIONS
+from .splats import INLINE as PLAIN_INLINE
+from .splats import OPTIONS as PLAIN_OPTIONS
 from .shares import ALL, spread
 from .tiles import TILE
 

@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numba import njit
 
-from .projection import CHUNKS, INLINE, OPACITY, OPTIONS, RED, has_gradient
 from .shares import ALL, spread
+from .splats import CHUNKS, INLINE, OPACITY, OPTIONS, RED
 
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0, 1 / (2 sqrt(pi))
 
@@ -112,7 +112,7 @@ def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, sh
 
 @njit(**OPTIONS)
 def shade_backward(
-    means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, v_splats,
+    means, sh0, sh_rest, viewmats, degree, candidates, offsets, seen, counts, splats, v_splats,
     v_means, v_sh0, v_sh_rest, v_viewmats, share,
 ):  # fmt: skip
     """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis."""
@@ -124,11 +124,12 @@ def shade_backward(
     basis = np.empty(16)
     v_basis, v_direction, v_centers = np.empty(16), np.empty(3), np.zeros((viewmats.shape[0], 3))
     for part in range(share, n_pictures * CHUNKS, CHUNKS):
-        for i in range(offsets[part], offsets[part + 1]):
+        for k in range(offsets[part], offsets[part] + counts[part]):
+            i = seen[k]
             g = candidates[i]
             for s in range(n_subframes):
                 c = part // CHUNKS * n_subframes + s
-                if splats[s, i, OPACITY] == 0 or not has_gradient(v_splats, s, i):
+                if splats[s, i, OPACITY] == 0:
                     continue
                 x, y, z, scale = _direction(means, g, centers, c)
                 _basis(x, y, z, degree, basis)

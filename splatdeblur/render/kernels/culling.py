@@ -4,8 +4,9 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MIN
-from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX
+from .projection import MARGIN, SIGMAS_MAX
 from .shares import ALL, spread
+from .splats import CHUNKS, INLINE, OPTIONS
 
 SLACK = 1.01  # the test must never refuse what the full projection would draw
 

@@ -1,10 +1,4 @@
-"""Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included.
-
-What the other kernels read of a Gaussian lies together, in a row of `splats` [S, D, COLUMNS]: D are the candidates
-that culling has left, in the order of the scene, and S the sub-frames of a picture.
-Scalars are float64 whatever the arrays' precision: this is a small part of the time, and small determinants matter.
-Functions are handed arrays and indices, not parts of arrays: numba counts references to those, one by one, atomically.
-"""
+"""Gaussians to screen ellipses and back: means, covariances and opacities; thick sub-frames included."""
 
 import math
 
@@ -12,111 +6,182 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MIN
-from .shares import ALL, COMMON, spread
+from .lanes import INLINE, LANES, OPTIONS, along, dot, new_block, put_vector, vector, view_row
+from .maths import log
+from .shares import ALL, spread
+from .splats import (
+    CHUNKS,
+    COLUMNS,
+    DEPTH,
+    GRADIENTS,
+    HALF_HEIGHT,
+    HALF_ROW,
+    HALF_WIDTH,
+    OPACITY,
+    REACH_SLACK,
+    SLOPE,
+    XX,
+    XY,
+    YY,
+    X,
+    Y,
+)
 
 SIGMAS_MAX = 3.33  # a footprint never reaches further than this many standard deviations, as in gsplat
 MARGIN = 0.3  # the Jacobian is frozen this many half-widths outside of the picture, as in gsplat
-CHUNKS = 64  # shares of the scene, each with sums of its own for the gradients of the cameras
-
-# Columns of a splat. The first GRADIENTS of them have gradients: position in px, inverse screen covariance in px^-2,
-# opacity, colour, z-depth. The others bound the footprint, as drawn down to ALPHA_MIN: half extents of its box, half
-# the length of its middle row, and how far rows shift to the right from one to the next.
-X, Y, XX, XY, YY, OPACITY, RED, GREEN, BLUE, DEPTH, HALF_WIDTH, HALF_HEIGHT, HALF_ROW, SLOPE = range(14)
-GRADIENTS = 10
-COLUMNS = 16  # one cache line in single precision
 TWELFTH = 1 / 12  # variance of an even stroke of length 1
-REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
-OPTIONS = {**COMMON, "cache": True}  # called from Python
-INLINE = {**COMMON, "no_cpython_wrapper": True, "forceinline": True}  # parts of those
+# Rows of a block. Of the scene: mean, quaternion, scales, opacity; of its shape the three axes, each a vector.
+MEAN, QUAT, SCALE, FULL_OPACITY, AXES = 0, 3, 7, 10, 11
+STROKE = 20  # on screen, of a thick sub-frame
+# Forward: the splat, and the half extents that say how large it is.
+SPLAT, RADII = 22, 38
+FORWARD_ROWS = 40
+# Backward: what of the splat is needed again, the gradients that come, and those that go.
+IS_DRAWN, V_SPLAT, V_STROKE, V_MEAN, V_AXES, V_OPACITY, V_QUAT, V_SCALE = 38, 39, 49, 51, 54, 63, 64, 68
+V_VIEW = 71  # 12 rows, for the first three rows of a view matrix
+BACKWARD_ROWS = 83
 
 
 @njit(**INLINE)
-def _unit_quaternion(quats, g):
-    """Quaternion g (wxyz) at length 1, and 1 / its own length."""
-    w, x, y, z = quats[g, 0], quats[g, 1], quats[g, 2], quats[g, 3]
+def _load(means, quats, scales, opacities, g, block, lane):
+    """Copies Gaussian g into a lane."""
+    for k in range(3):
+        block[MEAN + k, lane], block[SCALE + k, lane] = means[g, k], scales[g, k]
+    for k in range(4):
+        block[QUAT + k, lane] = quats[g, k]
+    block[FULL_OPACITY, lane] = opacities[g]
+
+
+@njit(**INLINE)
+def _unit_quaternion(block, lane):
+    """The quaternion (wxyz) at length 1, and 1 / its own length."""
+    w, x, y, z = block[QUAT, lane], block[QUAT + 1, lane], block[QUAT + 2, lane], block[QUAT + 3, lane]
     inverse_norm = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
     return w * inverse_norm, x * inverse_norm, y * inverse_norm, z * inverse_norm, inverse_norm
 
 
 @njit(**INLINE)
-def _rotation(quats, g, out):
-    """Writes the rotation matrix of quaternion g to `out`."""
-    w, x, y, z, _ = _unit_quaternion(quats, g)
-    out[0, 0] = 1 - 2 * (y * y + z * z)
-    out[0, 1] = 2 * (x * y - w * z)
-    out[0, 2] = 2 * (x * z + w * y)
-    out[1, 0] = 2 * (x * y + w * z)
-    out[1, 1] = 1 - 2 * (x * x + z * z)
-    out[1, 2] = 2 * (y * z - w * x)
-    out[2, 0] = 2 * (x * z - w * y)
-    out[2, 1] = 2 * (y * z + w * x)
-    out[2, 2] = 1 - 2 * (x * x + y * y)
+def _columns(w, x, y, z):
+    """Of the rotation matrix of a unit quaternion."""
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
 
 
 @njit(**INLINE)
-def transformed(views, c, means, g, row):
-    """One coordinate of mean g in the axes of view c."""
-    return (
-        views[c, row, 0] * means[g, 0] + views[c, row, 1] * means[g, 1] + views[c, row, 2] * means[g, 2]
-        + views[c, row, 3]
-    )  # fmt: skip
+def _scaled(a, factor):
+    return a[0] * factor, a[1] * factor, a[2] * factor
+
+
+@njit(**INLINE)
+def _shape(block):
+    """Fills the axes: the columns of R S."""
+    for lane in range(LANES):
+        w, x, y, z, _ = _unit_quaternion(block, lane)
+        a, b, c = _columns(w, x, y, z)
+        put_vector(block, AXES, lane, _scaled(a, block[SCALE, lane]))
+        put_vector(block, AXES + 3, lane, _scaled(b, block[SCALE + 1, lane]))
+        put_vector(block, AXES + 6, lane, _scaled(c, block[SCALE + 2, lane]))
 
 
 @njit(**INLINE)
 def _clamped_ratio(ratio, focal, center, size):
-    """The ratio x/z at which the Jacobian is taken, and whether it is the true one."""
-    margin, inverse_focal = MARGIN * 0.5 * size, 1.0 / focal
-    high = (size - center + margin) * inverse_focal
-    low = -(center + margin) * inverse_focal
-    if ratio > high:
-        return high, False
-    if ratio < low:
-        return low, False
-    return ratio, True
+    """The ratio x/z at which the Jacobian is taken."""
+    margin = MARGIN * 0.5 * size
+    return min(max(ratio, -(center + margin) / focal), (size - center + margin) / focal)
 
 
 @njit(**INLINE)
-def displacement(slices, Ks, c, means, g, near, ends):
-    """Screen displacement (px) of mean g during the slice of camera c; `ends` receives its camera points.
+def _jacobian(x, y, rz, K, width, height):
+    """Of the projection: its entries 00, 02, 11 and 12, and whether 02 and 12 are those at the point itself."""
+    fx, fy, cx, cy = K
+    ratio_x, ratio_y = x * rz, y * rz
+    taken_x, taken_y = _clamped_ratio(ratio_x, fx, cx, width), _clamped_ratio(ratio_y, fy, cy, height)
+    return fx * rz, -fx * rz * taken_x, fy * rz, -fy * rz * taken_y, taken_x == ratio_x, taken_y == ratio_y
+
+
+@njit(**INLINE)
+def _camera(Ks, c):
+    """Focal lengths and principal point in px."""
+    return Ks[c, 0, 0], Ks[c, 1, 1], Ks[c, 0, 2], Ks[c, 1, 2]
+
+
+@njit(**INLINE)
+def _stroke(slices, Ks, c, near, block):
+    """Fills the screen displacement (px) of the means during the slice of camera c; 0 if they come too near.
 
     slices are [2 C, 4, 4]: the view at the start and the one at the end of each camera's slice, one after the other.
     """
-    for end in range(2):
-        for row in range(3):
-            ends[end, row] = transformed(slices, 2 * c + end, means, g, row)
-    if not (ends[0, 2] > near and ends[1, 2] > near):
-        return 0.0, 0.0, False
-    first_rz, last_rz = 1.0 / ends[0, 2], 1.0 / ends[1, 2]
-    dx = Ks[c, 0, 0] * (ends[1, 0] * last_rz - ends[0, 0] * first_rz)
-    dy = Ks[c, 1, 1] * (ends[1, 1] * last_rz - ends[0, 1] * first_rz)
-    return dx, dy, True
+    fx, fy, _, _ = _camera(Ks, c)
+    x0, y0, z0 = view_row(slices, 2 * c, 0), view_row(slices, 2 * c, 1), view_row(slices, 2 * c, 2)
+    x1, y1, z1 = view_row(slices, 2 * c + 1, 0), view_row(slices, 2 * c + 1, 1), view_row(slices, 2 * c + 1, 2)
+    for lane in range(LANES):
+        mean = vector(block, MEAN, lane)
+        start, end = along(z0, mean), along(z1, mean)
+        has_moved = (start > near) & (end > near)
+        dx = fx * (along(x1, mean) / end - along(x0, mean) / start)
+        dy = fy * (along(y1, mean) / end - along(y0, mean) / start)
+        block[STROKE, lane] = dx if has_moved else 0.0
+        block[STROKE + 1, lane] = dy if has_moved else 0.0
 
 
 @njit(**INLINE)
-def _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B):
-    """A = R M and B = J A, so that the screen covariance is B B^T. Returns J's last column and the clamping flags."""
-    for i in range(3):
-        for j in range(3):
-            A[i, j] = viewmats[c, i, 0] * M[0, j] + viewmats[c, i, 1] * M[1, j] + viewmats[c, i, 2] * M[2, j]
-    fx, fy = Ks[c, 0, 0], Ks[c, 1, 1]
-    ratio_x, free_x = _clamped_ratio(point[0] * rz, fx, Ks[c, 0, 2], width)
-    ratio_y, free_y = _clamped_ratio(point[1] * rz, fy, Ks[c, 1, 2], height)
-    j02 = -fx * ratio_x * rz
-    j12 = -fy * ratio_y * rz
-    for j in range(3):
-        B[0, j] = fx * rz * A[0, j] + j02 * A[2, j]
-        B[1, j] = fy * rz * A[1, j] + j12 * A[2, j]
-    return j02, j12, free_x, free_y
+def _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, block):
+    """Fills the splats and their radii in camera c."""
+    to_x, to_y, to_z = view_row(viewmats, c, 0), view_row(viewmats, c, 1), view_row(viewmats, c, 2)
+    K = _camera(Ks, c)
+    for lane in range(LANES):
+        mean = vector(block, MEAN, lane)
+        x, y, z = along(to_x, mean), along(to_y, mean), along(to_z, mean)
+        rz = 1 / z
+        j00, j02, j11, j12, _, _ = _jacobian(x, y, rz, K, width, height)
+        xx, xy, yy = 0.0, 0.0, 0.0
+        for k in range(3):
+            axis = vector(block, AXES + 3 * k, lane)
+            depth = dot(to_z, axis)
+            across, down = j00 * dot(to_x, axis) + j02 * depth, j11 * dot(to_y, axis) + j12 * depth
+            xx += across * across
+            xy += across * down
+            yy += down * down
+        # Light is conserved: opacity falls as the determinant grows, from this one on.
+        sharp = max(0.0, xx * yy - xy * xy)
+        xx, yy = xx + dilation, yy + dilation
+        conserved = sharp if antialiased else xx * yy - xy * xy
+        dx, dy = block[STROKE, lane], block[STROKE + 1, lane]
+        xx, xy, yy = xx + dx * dx * TWELFTH, xy + dx * dy * TWELFTH, yy + dy * dy * TWELFTH
+        det = xx * yy - xy * xy
+        inverse_det, inverse_yy = 1 / det, 1 / yy
+        opacity = block[FULL_OPACITY, lane] * math.sqrt(conserved * inverse_det)
+        # Written so that NaN is refused as well.
+        is_drawn = (z >= near) & (z <= far) & (det > 0) & (det < 1e30) & (opacity >= ALPHA_MIN)
+        u, v = j00 * x + K[2], j11 * y + K[3]
+        # The footprint is d^T Q d <= reach^2.
+        reach = math.sqrt(2.0 * max(log(real(opacity * (1 / ALPHA_MIN))), real(0)))
+        sigma_x, sigma_y, extent = math.sqrt(xx), math.sqrt(yy), min(SIGMAS_MAX, reach)
+        rx, ry = np.ceil(extent * sigma_x), np.ceil(extent * sigma_y)
+        is_drawn &= (u + rx > 0) & (u - rx < width) & (v + ry > 0) & (v - ry < height)
+        half_width = reach * sigma_x
+        block[SPLAT + X, lane], block[SPLAT + Y, lane], block[SPLAT + DEPTH, lane] = u, v, z
+        block[SPLAT + XX, lane], block[SPLAT + YY, lane] = yy * inverse_det, xx * inverse_det
+        block[SPLAT + XY, lane] = -xy * inverse_det
+        block[SPLAT + OPACITY, lane] = opacity if is_drawn else 0.0
+        block[SPLAT + HALF_WIDTH, lane] = half_width + REACH_SLACK
+        block[SPLAT + HALF_HEIGHT, lane] = reach * sigma_y + REACH_SLACK
+        block[SPLAT + HALF_ROW, lane] = reach * math.sqrt(det * inverse_yy) + REACH_SLACK + 1e-6 * half_width
+        block[SPLAT + SLOPE, lane] = xy * inverse_yy
+        block[RADII, lane], block[RADII + 1, lane] = min(rx, 1e9), min(ry, 1e9)
 
 
 @njit(**INLINE)
 def _mean_axes(viewmats, n_subframes):
-    """Of each picture the mean of its cameras' third rows, so that axis . (mean, 1) is a Gaussian's mean z-depth."""
-    axes = np.zeros((viewmats.shape[0] // n_subframes, 4))
+    """Of each picture the mean of its cameras' third rows: along(axis, mean) is a Gaussian's mean z-depth."""
+    axes = np.zeros((1, viewmats.shape[0] // n_subframes, 4))
     for c in range(viewmats.shape[0]):
         for k in range(4):
-            axes[c // n_subframes, k] += viewmats[c, 2, k] / n_subframes
+            axes[0, c // n_subframes, k] += viewmats[c, 2, k] / n_subframes
     return axes
 
 
@@ -133,242 +198,279 @@ def project(
     if share == ALL:
         spread(0, CHUNKS)
         return
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
-    axes = _mean_axes(viewmats, n_subframes)
-    rotation, M = np.empty((3, 3)), np.empty((3, 3))
-    A, B = np.empty((3, 3)), np.empty((2, 3))
-    point, ends = np.empty(3), np.empty((2, 3))
+    n_pictures, n_subframes, real = offsets.shape[0] // CHUNKS, splats.shape[0], splats.dtype.type
+    axes, block = _mean_axes(viewmats, n_subframes), new_block(FORWARD_ROWS)
     for part in range(share, n_pictures * CHUNKS, CHUNKS):
         picture = part // CHUNKS
-        for i in range(offsets[part], offsets[part + 1]):
-            g = candidates[i]
-            depth = axes[picture, 3]
-            for k in range(3):
-                depth += axes[picture, k] * means[g, k]
-            depths[i] = depth if depth > 0 else 0.0
-            _rotation(quats, g, rotation)
-            for k in range(3):
-                for j in range(3):
-                    M[k, j] = rotation[k, j] * scales[g, j]
+        for begin in range(offsets[part], offsets[part + 1], LANES):
+            count = min(LANES, offsets[part + 1] - begin)
+            for lane in range(count):
+                _load(means, quats, scales, opacities, candidates[begin + lane], block, lane)
+                depth = along(view_row(axes, 0, picture), vector(block, MEAN, lane))
+                depths[begin + lane] = depth if depth > 0 else 0.0
+            _shape(block)
             for s in range(n_subframes):
                 c = picture * n_subframes + s
-                for column in range(COLUMNS):
-                    splats[s, i, column] = 0
-                splats[s, i, HALF_HEIGHT] = -1
-                for k in range(3):
-                    point[k] = transformed(viewmats, c, means, g, k)
-                z = point[2]
-                if not (z >= near and z <= far):  # written so that NaN is refused as well
-                    continue
-                rz = 1 / z
-                _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
-                xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
-                xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
-                yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                # Light is conserved: opacity falls as the determinant grows, from this one on.
-                conserved = max(0.0, xx * yy - xy * xy)
-                xx += dilation
-                yy += dilation
-                det = xx * yy - xy * xy
-                if not antialiased:
-                    conserved = det
                 if slices.shape[0] > 0:
-                    dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
-                    if moved:
-                        xx += dx * dx * TWELFTH
-                        xy += dx * dy * TWELFTH
-                        yy += dy * dy * TWELFTH
-                        det = xx * yy - xy * xy
-                inverse_det = 1 / det
-                opacity = opacities[g] * math.sqrt(conserved * inverse_det)
-                u = Ks[c, 0, 0] * (point[0] * rz) + Ks[c, 0, 2]
-                v = Ks[c, 1, 1] * (point[1] * rz) + Ks[c, 1, 2]
-                if not (det > 0 and det < 1e30 and opacity >= ALPHA_MIN):
-                    continue
-                reach = math.sqrt(2 * math.log(opacity / ALPHA_MIN))  # the footprint is d^T Q d <= reach^2
-                sigma_x, sigma_y, inverse_yy = math.sqrt(xx), math.sqrt(yy), 1 / yy
-                extent = min(SIGMAS_MAX, reach)
-                rx, ry = math.ceil(extent * sigma_x), math.ceil(extent * sigma_y)
-                if not (u + rx > 0 and u - rx < width and v + ry > 0 and v - ry < height):
-                    continue
-                radii[c, g, 0] = min(rx, 1e9)
-                radii[c, g, 1] = min(ry, 1e9)
-                means2d[c, g, 0], means2d[c, g, 1] = u, v
-                splats[s, i, X], splats[s, i, Y], splats[s, i, OPACITY], splats[s, i, DEPTH] = u, v, opacity, z
-                splats[s, i, XX], splats[s, i, YY] = yy * inverse_det, xx * inverse_det
-                splats[s, i, XY] = -xy * inverse_det
-                half_width = reach * sigma_x
-                splats[s, i, HALF_WIDTH] = half_width + REACH_SLACK
-                splats[s, i, HALF_HEIGHT] = reach * sigma_y + REACH_SLACK
-                splats[s, i, HALF_ROW] = reach * math.sqrt(det * inverse_yy) + REACH_SLACK + 1e-6 * half_width
-                splats[s, i, SLOPE] = xy * inverse_yy
+                    _stroke(slices, Ks, c, near, block)
+                _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, block)
+                for lane in range(count):
+                    i, g = begin + lane, candidates[begin + lane]
+                    if block[SPLAT + OPACITY, lane] > 0:
+                        for column in range(COLUMNS):
+                            splats[s, i, column] = block[SPLAT + column, lane]
+                        for k in range(2):
+                            means2d[c, g, k] = block[SPLAT + X + k, lane]
+                            radii[c, g, k] = block[RADII + k, lane]
+                    else:
+                        for column in range(COLUMNS):
+                            splats[s, i, column] = 0
+                        splats[s, i, HALF_HEIGHT] = -1
+
+
+@njit(**OPTIONS)
+def list_seen(splats, v_splats, v_means2d, candidates, offsets, seen, counts, share):
+    """Which candidates anything depends on: not those hidden behind others.
+
+    Fills seen [D] with their numbers, from the beginning of each part on, and counts [parts] with how many there are.
+    """
+    if share == ALL:
+        spread(0, counts.shape[0])
+        return
+    count, n_subframes = 0, splats.shape[0]
+    for i in range(offsets[share], offsets[share + 1]):
+        is_seen = False
+        for s in range(n_subframes):
+            c = share // CHUNKS * n_subframes + s
+            has_gradient = (v_means2d[c, candidates[i], 0] != 0) | (v_means2d[c, candidates[i], 1] != 0)
+            for column in range(GRADIENTS):
+                has_gradient |= v_splats[s, i, column] != 0
+            is_seen |= has_gradient & (splats[s, i, OPACITY] != 0)
+        seen[offsets[share] + count] = i
+        count += is_seen
+    counts[share] = count
 
 
 @njit(**INLINE)
-def _pull_point(views, c, means, g, v_point, v_views, share, v_mean):
-    """Adds the gradient of a camera point to its view matrix and its mean."""
-    for i in range(3):
-        for j in range(3):
-            v_views[share, c, i, j] += v_point[i] * means[g, j]
-            v_mean[j] += views[c, i, j] * v_point[i]
-        v_views[share, c, i, 3] += v_point[i]
+def _load_gradients(splats, v_splats, v_means2d, s, c, seen, candidates, begin, count, block):
+    """Copies what the backward pass needs of the splats, and their gradients. Returns whether any of them is drawn."""
+    for lane in range(LANES):
+        block[IS_DRAWN, lane] = 0
+        for column in range(GRADIENTS):
+            block[V_SPLAT + column, lane] = 0
+    is_any_drawn = False
+    for lane in range(count):
+        i = seen[begin + lane]
+        if splats[s, i, OPACITY] == 0:
+            continue
+        is_any_drawn = True
+        block[IS_DRAWN, lane] = 1
+        for column in (XX, XY, YY, OPACITY):
+            block[SPLAT + column, lane], block[V_SPLAT + column, lane] = splats[s, i, column], v_splats[s, i, column]
+        block[V_SPLAT + DEPTH, lane] = v_splats[s, i, DEPTH]
+        block[V_SPLAT + X, lane] = v_means2d[c, candidates[i], 0]
+        block[V_SPLAT + Y, lane] = v_means2d[c, candidates[i], 1]
+    return is_any_drawn
 
 
 @njit(**INLINE)
-def _pull_rotation(quats, g, v, v_quats):
-    """Adds the gradient `v` of the rotation matrix of quaternion g to `v_quats`, through the normalisation."""
-    w, x, y, z, inverse_norm = _unit_quaternion(quats, g)
-    gw = 2 * (x * (v[2, 1] - v[1, 2]) + y * (v[0, 2] - v[2, 0]) + z * (v[1, 0] - v[0, 1]))
-    xy, xz, yz = v[0, 1] + v[1, 0], v[0, 2] + v[2, 0], v[1, 2] + v[2, 1]
-    gx = 2 * (-2 * x * (v[1, 1] + v[2, 2]) + y * xy + z * xz + w * (v[2, 1] - v[1, 2]))
-    gy = 2 * (x * xy - 2 * y * (v[0, 0] + v[2, 2]) + z * yz + w * (v[0, 2] - v[2, 0]))
-    gz = 2 * (x * xz + y * yz - 2 * z * (v[0, 0] + v[1, 1]) + w * (v[1, 0] - v[0, 1]))
-    dot = gw * w + gx * x + gy * y + gz * z
-    v_quats[g, 0] += (gw - dot * w) * inverse_norm
-    v_quats[g, 1] += (gx - dot * x) * inverse_norm
-    v_quats[g, 2] += (gy - dot * y) * inverse_norm
-    v_quats[g, 3] += (gz - dot * z) * inverse_norm
+def _pull_inverse(q, v):
+    """From the gradient by an inverse covariance (xx, xy, yy) to that by the covariance: -Q V Q."""
+    # V is symmetric, with half of the xy gradient on each side.
+    half = 0.5 * v[1]
+    xx, xy = v[0] * q[0] + half * q[1], v[0] * q[1] + half * q[2]
+    yx, yy = half * q[0] + v[2] * q[1], half * q[1] + v[2] * q[2]
+    return -(q[0] * xx + q[1] * yx), -2 * (q[0] * xy + q[1] * yy), -(q[1] * xy + q[2] * yy)
 
 
 @njit(**INLINE)
-def has_gradient(v_splats, s, i):
-    """Whether anything depends on a splat: not on one hidden behind others."""
-    total = False
-    for column in range(GRADIENTS):
-        total |= v_splats[s, i, column] != 0
-    return total
+def _plus_log_det(v, weight, inverse):
+    """Adds to the gradient by a covariance that of weight * log det: d log det = tr(inverse dCov)."""
+    return v[0] + weight * inverse[0], v[1] + 2 * weight * inverse[1], v[2] + weight * inverse[2]
+
+
+@njit(**INLINE)
+def _or_zero(is_good, values):
+    return values[0] if is_good else 0.0, values[1] if is_good else 0.0, values[2] if is_good else 0.0
+
+
+@njit(**INLINE)
+def _sum3(weights, a, b, c):
+    """The sum of three vectors with those weights."""
+    return (
+        weights[0] * a[0] + weights[1] * b[0] + weights[2] * c[0],
+        weights[0] * a[1] + weights[1] * b[1] + weights[2] * c[1],
+        weights[0] * a[2] + weights[1] * b[2] + weights[2] * c[2],
+    )
+
+
+@njit(**INLINE)
+def _add_vector(block, row, lane, values):
+    for k in range(3):
+        block[row + k, lane] += values[k]
+
+
+@njit(**INLINE)
+def _pull_splats(viewmats, Ks, c, width, height, dilation, antialiased, is_thick, block):
+    """From the gradients of the splats in camera c to those of its view (filled) and of the Gaussians (added)."""
+    to_x, to_y, to_z = view_row(viewmats, c, 0), view_row(viewmats, c, 1), view_row(viewmats, c, 2)
+    K = _camera(Ks, c)
+    for lane in range(LANES):
+        # A Gaussian that is not drawn here has gradients of 0; all that they are multiplied with must be finite.
+        is_drawn = block[IS_DRAWN, lane] != 0
+        mean, a = _or_zero(is_drawn, vector(block, MEAN, lane)), _or_zero(is_drawn, vector(block, AXES, lane))
+        b, c = _or_zero(is_drawn, vector(block, AXES + 3, lane)), _or_zero(is_drawn, vector(block, AXES + 6, lane))
+        x, y, z = along(to_x, mean), along(to_y, mean), along(to_z, mean)
+        rz = 1 / (z if is_drawn else 1.0)
+        j00, j02, j11, j12, is_free_x, is_free_y = _jacobian(x, y, rz, K, width, height)
+        # In the camera's axes.
+        ax, bx, cx = dot(to_x, a), dot(to_x, b), dot(to_x, c)
+        ay, by, cy = dot(to_y, a), dot(to_y, b), dot(to_y, c)
+        depths = dot(to_z, a), dot(to_z, b), dot(to_z, c)
+        across = j00 * ax + j02 * depths[0], j00 * bx + j02 * depths[1], j00 * cx + j02 * depths[2]
+        down = j11 * ay + j12 * depths[0], j11 * by + j12 * depths[1], j11 * cy + j12 * depths[2]
+        q = block[SPLAT + XX, lane], block[SPLAT + XY, lane], block[SPLAT + YY, lane]
+        v = _pull_inverse(q, (block[V_SPLAT + XX, lane], block[V_SPLAT + XY, lane], block[V_SPLAT + YY, lane]))
+        # Opacity on screen: opacity * sqrt(conserved determinant / determinant of the final covariance).
+        v_log = block[V_SPLAT + OPACITY, lane] * block[SPLAT + OPACITY, lane]
+        block[V_OPACITY, lane] += v_log
+        v_log = v_log if antialiased | is_thick else 0.0
+        v = _plus_log_det(v, -0.5 * v_log, q)
+        dx, dy = block[STROKE, lane], block[STROKE + 1, lane]
+        block[V_STROKE, lane] = (2 * v[0] * dx + v[1] * dy) * TWELFTH
+        block[V_STROKE + 1, lane] = (2 * v[2] * dy + v[1] * dx) * TWELFTH
+        grown = 0.0 if antialiased else dilation
+        xx, xy, yy = dot(across, across) + grown, dot(across, down), dot(down, down) + grown
+        v = _plus_log_det(v, 0.5 * v_log / max(xx * yy - xy * xy, 1e-12), (yy, -xy, xx))
+        # Covariance = B B^T, where the rows of B are across and down.
+        v_across = _sum3((2 * v[0], v[1], 0.0), across, down, down)
+        v_down = _sum3((2 * v[2], v[1], 0.0), down, across, across)
+        v_j00, v_j02 = dot(v_across, (ax, bx, cx)), dot(v_across, depths)
+        v_j11, v_j12 = dot(v_down, (ay, by, cy)), dot(v_down, depths)
+        v_x, v_y = _scaled(v_across, j00), _scaled(v_down, j11)
+        v_z = _sum3((j02, j12, 0.0), v_across, v_down, v_down)
+        # Point: through its picture position, its depth, and the Jacobian taken there.
+        v_u, v_v = block[V_SPLAT + X, lane], block[V_SPLAT + Y, lane]
+        point_x, point_y = j00 * v_u, j11 * v_v
+        point_z = block[V_SPLAT + DEPTH, lane] - rz * (x * point_x + y * point_y + j00 * v_j00 + j11 * v_j11)
+        point_x -= j00 * rz * v_j02 if is_free_x else 0.0
+        point_y -= j11 * rz * v_j12 if is_free_y else 0.0
+        point_z -= rz * ((2.0 if is_free_x else 1.0) * j02 * v_j02 + (2.0 if is_free_y else 1.0) * j12 * v_j12)
+        _add_vector(block, V_MEAN, lane, _sum3((point_x, point_y, point_z), to_x, to_y, to_z))
+        for k in range(3):
+            _add_vector(block, V_AXES + 3 * k, lane, _sum3((v_x[k], v_y[k], v_z[k]), to_x, to_y, to_z))
+        _put_view(block, lane, 0, point_x, mean, _sum3(v_x, a, b, c))
+        _put_view(block, lane, 1, point_y, mean, _sum3(v_y, a, b, c))
+        _put_view(block, lane, 2, point_z, mean, _sum3(v_z, a, b, c))
+
+
+@njit(**INLINE)
+def _put_view(block, lane, row, v_point, mean, v_turn):
+    """Writes the gradient of a view's row: by the coordinate that it gives the mean, and by its turning alone."""
+    for k in range(3):
+        block[V_VIEW + 4 * row + k, lane] = v_point * mean[k] + v_turn[k]
+    block[V_VIEW + 4 * row + 3, lane] = v_point
+
+
+@njit(**INLINE)
+def _add_view(block, share, c, v_views):
+    """Adds what the lanes say to the gradient of view c."""
+    for row in range(3):
+        for column in range(4):
+            total = 0.0
+            for lane in range(LANES):
+                total += block[V_VIEW + 4 * row + column, lane]
+            v_views[share, c, row, column] += total
+
+
+@njit(**INLINE)
+def _pull_stroke(slices, Ks, c, end, near, block):
+    """From the gradients of the strokes of camera c to those of its slice's view at one end and of the means."""
+    fx, fy, _, _ = _camera(Ks, c)
+    view, other = 2 * c + end, 2 * c + 1 - end
+    to_x, to_y, to_z = view_row(slices, view, 0), view_row(slices, view, 1), view_row(slices, view, 2)
+    to_other_z, sign, none = view_row(slices, other, 2), 2.0 * end - 1.0, (0.0, 0.0, 0.0)
+    for lane in range(LANES):
+        mean = vector(block, MEAN, lane)
+        x, y, z = along(to_x, mean), along(to_y, mean), along(to_z, mean)
+        has_moved = (block[IS_DRAWN, lane] != 0) & (z > near) & (along(to_other_z, mean) > near)
+        v_x, v_y = sign * fx / z * block[V_STROKE, lane], sign * fy / z * block[V_STROKE + 1, lane]
+        v_point = _or_zero(has_moved, (v_x, v_y, -(x * v_x + y * v_y) / z))
+        mean = _or_zero(has_moved, mean)
+        _add_vector(block, V_MEAN, lane, _or_zero(has_moved, _sum3(v_point, to_x, to_y, to_z)))
+        for row in range(3):
+            _put_view(block, lane, row, v_point[row], mean, none)
+
+
+@njit(**INLINE)
+def _pull_shape(block):
+    """From the gradients of the axes, the columns of R S, to those of scales and quaternions."""
+    for lane in range(LANES):
+        w, x, y, z, inverse_norm = _unit_quaternion(block, lane)
+        columns = _columns(w, x, y, z)
+        for k in range(3):
+            block[V_SCALE + k, lane] = dot(vector(block, V_AXES + 3 * k, lane), columns[k])
+        # The gradient of R, by columns.
+        a = _scaled(vector(block, V_AXES, lane), block[SCALE, lane])
+        b = _scaled(vector(block, V_AXES + 3, lane), block[SCALE + 1, lane])
+        c = _scaled(vector(block, V_AXES + 6, lane), block[SCALE + 2, lane])
+        xy, xz, yz = a[1] + b[0], a[2] + c[0], b[2] + c[1]
+        gw = 2 * (x * (b[2] - c[1]) + y * (c[0] - a[2]) + z * (a[1] - b[0]))
+        gx = 2 * (-2 * x * (b[1] + c[2]) + y * xy + z * xz + w * (b[2] - c[1]))
+        gy = 2 * (x * xy - 2 * y * (a[0] + c[2]) + z * yz + w * (c[0] - a[2]))
+        gz = 2 * (x * xz + y * yz - 2 * z * (a[0] + b[1]) + w * (a[1] - b[0]))
+        # Through the normalisation.
+        along_q = gw * w + gx * x + gy * y + gz * z
+        block[V_QUAT, lane] = (gw - along_q * w) * inverse_norm
+        put_vector(
+            block, V_QUAT + 1, lane,
+            ((gx - along_q * x) * inverse_norm, (gy - along_q * y) * inverse_norm, (gz - along_q * z) * inverse_norm),
+        )  # fmt: skip
 
 
 @njit(**OPTIONS)
 def project_backward(
     means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, antialiased,
-    candidates, offsets, splats, v_splats, v_means2d,
+    candidates, offsets, seen, counts, splats, v_splats, v_means2d,
     v_means, v_quats, v_scales, v_opacities, v_viewmats, v_slices, share,
 ):  # fmt: skip
     """Adds to the last six arrays; v_viewmats [CHUNKS, C, 4, 4] and v_slices [CHUNKS, 2 C, 4, 4] are then to be summed
     over the first axis.
 
-    The gradient of the position is taken from v_means2d [C, N, 2], all others from v_splats.
+    The gradient of the position is taken from v_means2d [C, N, 2], all others from v_splats; `seen` and `counts` are
+    those of `list_seen`.
     """
     if share == ALL:
         spread(0, CHUNKS)
         return
-    n_pictures, n_subframes = offsets.shape[0] // CHUNKS, splats.shape[0]
-    is_thick = slices.shape[0] > 0
-    rotation, M, A, B = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
-    v_A, v_B, v_M = np.empty((3, 3)), np.empty((2, 3)), np.empty((3, 3))
-    point, ends, v_point = np.empty(3), np.empty((2, 3)), np.empty(3)
-    v_mean = np.empty(3)
+    n_pictures, n_subframes, is_thick = offsets.shape[0] // CHUNKS, splats.shape[0], slices.shape[0] > 0
+    block = new_block(BACKWARD_ROWS)
     for part in range(share, n_pictures * CHUNKS, CHUNKS):
-        first_camera = part // CHUNKS * n_subframes
-        for i in range(offsets[part], offsets[part + 1]):
-            g = candidates[i]
-            _rotation(quats, g, rotation)
-            for k in range(3):
-                v_mean[k] = 0.0
-                for j in range(3):
-                    M[k, j] = rotation[k, j] * scales[g, j]
-                    v_M[k, j] = 0.0
-            v_opacity = 0.0
-            is_seen = False
+        end = offsets[part] + counts[part]
+        for begin in range(offsets[part], end, LANES):
+            count = min(LANES, end - begin)
+            for lane in range(count):
+                _load(means, quats, scales, opacities, candidates[seen[begin + lane]], block, lane)
+            block[V_MEAN : V_OPACITY + 1] = 0
+            _shape(block)
             for s in range(n_subframes):
-                c = first_camera + s
-                has_moved = v_means2d[c, g, 0] != 0 or v_means2d[c, g, 1] != 0
-                if splats[s, i, OPACITY] == 0 or not (has_moved or has_gradient(v_splats, s, i)):
+                c = part // CHUNKS * n_subframes + s
+                if not _load_gradients(splats, v_splats, v_means2d, s, c, seen, candidates, begin, count, block):
                     continue
-                is_seen = True
-                for k in range(3):
-                    point[k] = transformed(viewmats, c, means, g, k)
-                rz, fx, fy = 1.0 / point[2], Ks[c, 0, 0], Ks[c, 1, 1]
-                j02, j12, free_x, free_y = _screen_axes(viewmats, Ks, c, width, height, point, rz, M, A, B)
-                # Inverse covariance Q to covariance: -Q V Q, V symmetric with half of the xy gradient on each side.
-                qxx, qxy, qyy = float(splats[s, i, XX]), float(splats[s, i, XY]), float(splats[s, i, YY])
-                gxx, gxy, gyy = float(v_splats[s, i, XX]), 0.5 * v_splats[s, i, XY], float(v_splats[s, i, YY])
-                txx, txy = gxx * qxx + gxy * qxy, gxx * qxy + gxy * qyy
-                tyx, tyy = gxy * qxx + gyy * qxy, gxy * qxy + gyy * qyy
-                v_xx = -(qxx * txx + qxy * tyx)
-                v_xy = -2 * (qxx * txy + qxy * tyy)
-                v_yy = -(qxy * txy + qyy * tyy)
-                # Opacity on screen: opacity * sqrt(numerator / det of the final covariance).
-                v_log = float(v_splats[s, i, OPACITY]) * splats[s, i, OPACITY]
-                v_opacity += v_log
-                sharp_xx = B[0, 0] * B[0, 0] + B[0, 1] * B[0, 1] + B[0, 2] * B[0, 2]
-                sharp_xy = B[0, 0] * B[1, 0] + B[0, 1] * B[1, 1] + B[0, 2] * B[1, 2]
-                sharp_yy = B[1, 0] * B[1, 0] + B[1, 1] * B[1, 1] + B[1, 2] * B[1, 2]
-                if antialiased or is_thick:
-                    # d log det = tr(Q dCov) for the final covariance.
-                    v_xx -= 0.5 * v_log * qxx
-                    v_xy -= v_log * qxy
-                    v_yy -= 0.5 * v_log * qyy
-                dx, dy, moved = 0.0, 0.0, False
                 if is_thick:
-                    dx, dy, moved = displacement(slices, Ks, c, means, g, near, ends)
-                v_dx = (2 * v_xx * dx + v_xy * dy) * TWELFTH
-                v_dy = (2 * v_yy * dy + v_xy * dx) * TWELFTH
-                if antialiased:
-                    v_log_det = v_log / max(sharp_xx * sharp_yy - sharp_xy * sharp_xy, 1e-12)
-                    v_xx += 0.5 * v_log_det * sharp_yy
-                    v_xy -= v_log_det * sharp_xy
-                    v_yy += 0.5 * v_log_det * sharp_xx
-                elif is_thick:
-                    xx, yy = sharp_xx + dilation, sharp_yy + dilation
-                    v_log_det = v_log / (xx * yy - sharp_xy * sharp_xy)
-                    v_xx += 0.5 * v_log_det * yy
-                    v_xy -= v_log_det * sharp_xy
-                    v_yy += 0.5 * v_log_det * xx
-                # Covariance = B B^T, B = J A, A = R M.
-                v_j00, v_j02, v_j11, v_j12 = 0.0, 0.0, 0.0, 0.0
-                for j in range(3):
-                    v_B[0, j] = 2 * v_xx * B[0, j] + v_xy * B[1, j]
-                    v_B[1, j] = 2 * v_yy * B[1, j] + v_xy * B[0, j]
-                    v_j00 += v_B[0, j] * A[0, j]
-                    v_j02 += v_B[0, j] * A[2, j]
-                    v_j11 += v_B[1, j] * A[1, j]
-                    v_j12 += v_B[1, j] * A[2, j]
-                    v_A[0, j] = fx * rz * v_B[0, j]
-                    v_A[1, j] = fy * rz * v_B[1, j]
-                    v_A[2, j] = j02 * v_B[0, j] + j12 * v_B[1, j]
-                # Point: through its picture position, its depth, and the Jacobian taken there.
-                v_u, v_v = float(v_means2d[c, g, 0]), float(v_means2d[c, g, 1])
-                v_point[0] = fx * rz * v_u
-                v_point[1] = fy * rz * v_v
-                v_point[2] = v_splats[s, i, DEPTH] - rz * rz * (fx * point[0] * v_u + fy * point[1] * v_v)
-                v_point[2] -= rz * rz * (fx * v_j00 + fy * v_j11)
-                if free_x:
-                    v_point[0] -= fx * rz * rz * v_j02
-                    v_point[2] -= 2 * rz * j02 * v_j02
-                else:
-                    v_point[2] -= rz * j02 * v_j02
-                if free_y:
-                    v_point[1] -= fy * rz * rz * v_j12
-                    v_point[2] -= 2 * rz * j12 * v_j12
-                else:
-                    v_point[2] -= rz * j12 * v_j12
-                _pull_point(viewmats, c, means, g, v_point, v_viewmats, share, v_mean)
+                    _stroke(slices, Ks, c, near, block)
+                _pull_splats(viewmats, Ks, c, width, height, dilation, antialiased, is_thick, block)
+                _add_view(block, share, c, v_viewmats)
+                if is_thick:
+                    for at_end in range(2):
+                        _pull_stroke(slices, Ks, c, at_end, near, block)
+                        _add_view(block, share, 2 * c + at_end, v_slices)
+            _pull_shape(block)
+            for lane in range(count):
+                g = candidates[seen[begin + lane]]
                 for k in range(3):
-                    for j in range(3):
-                        pulled, v_view = 0.0, 0.0
-                        for row in range(3):
-                            pulled += viewmats[c, row, k] * v_A[row, j]
-                            v_view += v_A[k, row] * M[j, row]
-                        v_M[k, j] += pulled
-                        v_viewmats[share, c, k, j] += v_view
-                if moved:
-                    for end in range(2):
-                        sign = 2.0 * end - 1.0
-                        rz = 1.0 / ends[end, 2]
-                        v_point[0] = sign * fx * rz * v_dx
-                        v_point[1] = sign * fy * rz * v_dy
-                        v_point[2] = -rz * (ends[end, 0] * v_point[0] + ends[end, 1] * v_point[1])
-                        _pull_point(slices, 2 * c + end, means, g, v_point, v_slices, share, v_mean)
-            if not is_seen:
-                continue
-            for j in range(3):
-                v_scale = 0.0
-                for k in range(3):
-                    v_scale += v_M[k, j] * rotation[k, j]
-                    v_M[k, j] *= scales[g, j]
-                v_scales[g, j] += v_scale
-                v_means[g, j] += v_mean[j]
-            _pull_rotation(quats, g, v_M, v_quats)
-            v_opacities[g] += v_opacity / opacities[g]
+                    v_means[g, k] += block[V_MEAN + k, lane]
+                    v_scales[g, k] += block[V_SCALE + k, lane]
+                for k in range(4):
+                    v_quats[g, k] += block[V_QUAT + k, lane]
+                v_opacities[g] += block[V_OPACITY, lane] / block[FULL_OPACITY, lane]

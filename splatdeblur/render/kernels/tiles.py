@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from .maths import prefetch
-from .projection import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
+from .splats import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 from .shares import ALL, spread
 
 TILE = 32  # px
