@@ -18,6 +18,7 @@ from numba import njit
 from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .average import light
 from .maths import FASTMATH, exp, lowest_bit, prefetch
+from .shares import ALL, spread
 from .splats import (
     BLUE,
     CHUNKS,
@@ -39,7 +40,6 @@ from .splats import (
 )
 from .splats import INLINE as PLAIN_INLINE
 from .splats import OPTIONS as PLAIN_OPTIONS
-from .shares import ALL, spread
 from .tiles import TILE
 
 BLOCK = 4  # px; a block's pixels are neighbours in memory

@@ -34,6 +34,17 @@ def put_vector(block, row, lane, values):
 
 
 @njit(**INLINE)
+def add_vector(block, row, lane, values):
+    for k in range(3):
+        block[row + k, lane] += values[k]
+
+
+@njit(**INLINE)
+def scaled(a, factor):
+    return a[0] * factor, a[1] * factor, a[2] * factor
+
+
+@njit(**INLINE)
 def view_row(views, c, row):
     """A row of a view matrix: dot(row, point) turns, along(row, point) turns and shifts."""
     return views[c, row, 0], views[c, row, 1], views[c, row, 2], views[c, row, 3]

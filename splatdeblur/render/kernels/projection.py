@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MIN
-from .lanes import INLINE, LANES, OPTIONS, along, dot, new_block, put_vector, vector, view_row
+from .lanes import INLINE, LANES, OPTIONS, add_vector, along, dot, new_block, put_vector, scaled, vector, view_row
 from .maths import log
 from .shares import ALL, spread
 from .splats import (
@@ -72,19 +72,14 @@ def _columns(w, x, y, z):
 
 
 @njit(**INLINE)
-def _scaled(a, factor):
-    return a[0] * factor, a[1] * factor, a[2] * factor
-
-
-@njit(**INLINE)
 def _shape(block):
     """Fills the axes: the columns of R S."""
     for lane in range(LANES):
         w, x, y, z, _ = _unit_quaternion(block, lane)
         a, b, c = _columns(w, x, y, z)
-        put_vector(block, AXES, lane, _scaled(a, block[SCALE, lane]))
-        put_vector(block, AXES + 3, lane, _scaled(b, block[SCALE + 1, lane]))
-        put_vector(block, AXES + 6, lane, _scaled(c, block[SCALE + 2, lane]))
+        put_vector(block, AXES, lane, scaled(a, block[SCALE, lane]))
+        put_vector(block, AXES + 3, lane, scaled(b, block[SCALE + 1, lane]))
+        put_vector(block, AXES + 6, lane, scaled(c, block[SCALE + 2, lane]))
 
 
 @njit(**INLINE)
@@ -305,12 +300,6 @@ def _sum3(weights, a, b, c):
 
 
 @njit(**INLINE)
-def _add_vector(block, row, lane, values):
-    for k in range(3):
-        block[row + k, lane] += values[k]
-
-
-@njit(**INLINE)
 def _pull_splats(viewmats, Ks, c, width, height, dilation, antialiased, is_thick, block):
     """From the gradients of the splats in camera c to those of its view (filled) and of the Gaussians (added)."""
     to_x, to_y, to_z = view_row(viewmats, c, 0), view_row(viewmats, c, 1), view_row(viewmats, c, 2)
@@ -347,7 +336,7 @@ def _pull_splats(viewmats, Ks, c, width, height, dilation, antialiased, is_thick
         v_down = _sum3((2 * v[2], v[1], 0.0), down, across, across)
         v_j00, v_j02 = dot(v_across, (ax, bx, cx)), dot(v_across, depths)
         v_j11, v_j12 = dot(v_down, (ay, by, cy)), dot(v_down, depths)
-        v_x, v_y = _scaled(v_across, j00), _scaled(v_down, j11)
+        v_x, v_y = scaled(v_across, j00), scaled(v_down, j11)
         v_z = _sum3((j02, j12, 0.0), v_across, v_down, v_down)
         # Point: through its picture position, its depth, and the Jacobian taken there.
         v_u, v_v = block[V_SPLAT + X, lane], block[V_SPLAT + Y, lane]
@@ -356,9 +345,9 @@ def _pull_splats(viewmats, Ks, c, width, height, dilation, antialiased, is_thick
         point_x -= j00 * rz * v_j02 if is_free_x else 0.0
         point_y -= j11 * rz * v_j12 if is_free_y else 0.0
         point_z -= rz * ((2.0 if is_free_x else 1.0) * j02 * v_j02 + (2.0 if is_free_y else 1.0) * j12 * v_j12)
-        _add_vector(block, V_MEAN, lane, _sum3((point_x, point_y, point_z), to_x, to_y, to_z))
+        add_vector(block, V_MEAN, lane, _sum3((point_x, point_y, point_z), to_x, to_y, to_z))
         for k in range(3):
-            _add_vector(block, V_AXES + 3 * k, lane, _sum3((v_x[k], v_y[k], v_z[k]), to_x, to_y, to_z))
+            add_vector(block, V_AXES + 3 * k, lane, _sum3((v_x[k], v_y[k], v_z[k]), to_x, to_y, to_z))
         _put_view(block, lane, 0, point_x, mean, _sum3(v_x, a, b, c))
         _put_view(block, lane, 1, point_y, mean, _sum3(v_y, a, b, c))
         _put_view(block, lane, 2, point_z, mean, _sum3(v_z, a, b, c))
@@ -397,7 +386,7 @@ def _pull_stroke(slices, Ks, c, end, near, block):
         v_x, v_y = sign * fx / z * block[V_STROKE, lane], sign * fy / z * block[V_STROKE + 1, lane]
         v_point = _or_zero(has_moved, (v_x, v_y, -(x * v_x + y * v_y) / z))
         mean = _or_zero(has_moved, mean)
-        _add_vector(block, V_MEAN, lane, _or_zero(has_moved, _sum3(v_point, to_x, to_y, to_z)))
+        add_vector(block, V_MEAN, lane, _or_zero(has_moved, _sum3(v_point, to_x, to_y, to_z)))
         for row in range(3):
             _put_view(block, lane, row, v_point[row], mean, none)
 
@@ -411,9 +400,9 @@ def _pull_shape(block):
         for k in range(3):
             block[V_SCALE + k, lane] = dot(vector(block, V_AXES + 3 * k, lane), columns[k])
         # The gradient of R, by columns.
-        a = _scaled(vector(block, V_AXES, lane), block[SCALE, lane])
-        b = _scaled(vector(block, V_AXES + 3, lane), block[SCALE + 1, lane])
-        c = _scaled(vector(block, V_AXES + 6, lane), block[SCALE + 2, lane])
+        a = scaled(vector(block, V_AXES, lane), block[SCALE, lane])
+        b = scaled(vector(block, V_AXES + 3, lane), block[SCALE + 1, lane])
+        c = scaled(vector(block, V_AXES + 6, lane), block[SCALE + 2, lane])
         xy, xz, yz = a[1] + b[0], a[2] + c[0], b[2] + c[1]
         gw = 2 * (x * (b[2] - c[1]) + y * (c[0] - a[2]) + z * (a[1] - b[0]))
         gx = 2 * (-2 * x * (b[1] + c[2]) + y * xy + z * xz + w * (b[2] - c[1]))

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from .maths import prefetch
-from .splats import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 from .shares import ALL, spread
+from .splats import CHUNKS, HALF_HEIGHT, HALF_ROW, HALF_WIDTH, INLINE, OPTIONS, REACH_SLACK, SLOPE, X, Y
 
 TILE = 32  # px
 AHEAD = 8  # Gaussians; so long before it is needed, what is known of one is asked for
