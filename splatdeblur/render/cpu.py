@@ -60,17 +60,18 @@ class _Project(torch.autograd.Function):
         # From torch, whose memory begins at a cache line.
         splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
         depths = means.new_empty(len(candidates))
+        rows = np.empty((len(candidates), 2), np.int32)
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
         projection.project(
             *geometry, *cameras, *task.lens, options.far, options.is_antialiased,
-            candidates, offsets, splats.numpy(), depths.numpy(), means2d.numpy(), radii.numpy(), ALL,
+            candidates, offsets, splats.numpy(), depths.numpy(), rows, means2d.numpy(), radii.numpy(), ALL,
         )  # fmt: skip
         shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy(), ALL)
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
         ctx.slices_shape = slices.shape
-        rest = depths, radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
+        rest = depths, torch.from_numpy(rows), radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
         ctx.mark_non_differentiable(*rest)
         return means2d, splats, *rest
 
@@ -107,12 +108,13 @@ class _Blend(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, means2d, splats, depths, candidates, offsets, weights, task):
+    def forward(ctx, means2d, splats, depths, rows, candidates, offsets, weights, task):
         splats, candidates, offsets = splats.detach().numpy(), candidates.numpy(), offsets.numpy()
         count, height, width = len(means2d), task.height, task.width
         bits, passes = (np.uint32, 3) if splats.dtype == np.float32 else (np.uint64, 6)
-        order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets)
-        tile_starts, entries, slots, pair_starts = tiles.tile_lists(splats, order, offsets, *task.grid)
+        segments = np.empty(len(candidates), np.uint8)
+        order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets, segments)
+        tile_starts, entries, slots, pair_starts = tiles.tile_lists(splats, rows.numpy(), order, segments, offsets, *task.grid)
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((count, height, size), splats.dtype) for size in (3 * width, width, width)]
         blocks = np.empty((len(splats), len(entries)), np.uint64)
@@ -146,13 +148,13 @@ class _Blend(torch.autograd.Function):
             v_pairs, v_splats, v_means2d, ALL,
         )  # fmt: skip
         v_weights = None
-        if ctx.needs_input_grad[5]:
+        if ctx.needs_input_grad[6]:
             by_row = np.empty_like(rows)
             v_means = v_rgb[0], *(v[0] if len(v) else v[:, 0] for v in (v_alpha, v_depth))
             averaging.weigh(rgb, alpha, depth, ctx.task.is_linear, *v_means, by_row, ALL)
             shape, dtype = ctx.weights
             v_weights = torch.from_numpy(by_row if len(shape) == 2 else by_row.sum(1)).to(dtype)
-        return torch.from_numpy(v_means2d), torch.from_numpy(v_splats), None, None, None, v_weights, None
+        return torch.from_numpy(v_means2d), torch.from_numpy(v_splats), None, None, None, None, v_weights, None
 
 
 class CpuRasterizer:
@@ -179,11 +181,11 @@ class CpuRasterizer:
             slices = cameras.viewmats.new_empty(0, 2, 4, 4)
         num_subframes, is_linear = (1, False) if burst is None else (len(cameras), burst.is_linear)
         task = _Task(cameras.width, cameras.height, num_subframes, is_linear, degree, options)
-        means2d, splats, depths, radii, candidates, offsets = _Project.apply(
+        means2d, splats, depths, rows, radii, candidates, offsets = _Project.apply(
             scene.means, scene.quats, scene.scales, scene.opacities, scene.params["sh0"], scene.params["shN"],
             cameras.viewmats, cameras.Ks, slices, task,
         )  # fmt: skip
         weights = None if burst is None else burst.weights
-        *pictures, subframes = _Blend.apply(means2d, splats, depths, candidates, offsets, weights, task)
+        *pictures, subframes = _Blend.apply(means2d, splats, depths, rows, candidates, offsets, weights, task)
         info = ProjectionInfo(means2d=means2d, radii=radii, width=cameras.width, height=cameras.height)
         return Render(*pictures, info, is_linear=is_linear, subframes=subframes)

@@ -32,6 +32,7 @@ from .splats import (
     OPACITY,
     RED,
     SLOPE,
+    TILE,
     XX,
     XY,
     YY,
@@ -40,7 +41,6 @@ from .splats import (
 )
 from .splats import INLINE as PLAIN_INLINE
 from .splats import OPTIONS as PLAIN_OPTIONS
-from .tiles import TILE
 
 BLOCK = 4  # px; a block's pixels are neighbours in memory
 PIXELS = BLOCK * BLOCK

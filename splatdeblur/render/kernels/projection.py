@@ -20,6 +20,7 @@ from .splats import (
     OPACITY,
     REACH_SLACK,
     SLOPE,
+    TILE,
     XX,
     XY,
     YY,
@@ -34,9 +35,9 @@ TWELFTH = 1 / 12  # variance of an even stroke of length 1
 # Rows of a block. Of the scene: mean, quaternion, scales, opacity; of its shape the three axes, each a vector.
 MEAN, QUAT, SCALE, FULL_OPACITY, AXES = 0, 3, 7, 10, 11
 STROKE = 20  # on screen, of a thick sub-frame
-# Forward: the splat, and the half extents that say how large it is.
-SPLAT, RADII = 22, 38
-FORWARD_ROWS = 40
+# Forward: the splat, the half extents that say how large it is, and the rows of tiles that it touches in any sub-frame.
+SPLAT, RADII, TILE_ROWS = 22, 38, 40
+FORWARD_ROWS = 42
 # Backward: what of the splat is needed again, the gradients that come, and those that go.
 IS_DRAWN, V_SPLAT, V_STROKE, V_MEAN, V_AXES, V_OPACITY, V_QUAT, V_SCALE = 38, 39, 49, 51, 54, 63, 64, 68
 V_VIEW = 71  # 12 rows, for the first three rows of a view matrix
@@ -124,7 +125,7 @@ def _stroke(slices, Ks, c, near, block):
 
 
 @njit(**INLINE)
-def _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, block):
+def _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, tiles_y, block):
     """Fills the splats and their radii in camera c."""
     to_x, to_y, to_z = view_row(viewmats, c, 0), view_row(viewmats, c, 1), view_row(viewmats, c, 2)
     K = _camera(Ks, c)
@@ -168,6 +169,13 @@ def _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real
         block[SPLAT + HALF_ROW, lane] = reach * math.sqrt(det * inverse_yy) + REACH_SLACK + 1e-6 * half_width
         block[SPLAT + SLOPE, lane] = xy * inverse_yy
         block[RADII, lane], block[RADII + 1, lane] = min(rx, 1e9), min(ry, 1e9)
+        # Pixels have their centres at halves.
+        half_height, last = reach * sigma_y + REACH_SLACK, tiles_y * TILE - 1.0
+        first_row = np.floor(min(max(np.ceil(v - half_height - 0.5), 0.0), last) * (1 / TILE))
+        last_row = np.floor(max(min(np.floor(v + half_height - 0.5), last), -1.0) * (1 / TILE))
+        first, end = block[TILE_ROWS, lane], block[TILE_ROWS + 1, lane]
+        block[TILE_ROWS, lane] = min(first, first_row) if is_drawn else first
+        block[TILE_ROWS + 1, lane] = max(end, last_row + 1) if is_drawn else end
 
 
 @njit(**INLINE)
@@ -183,9 +191,10 @@ def _mean_axes(viewmats, n_subframes):
 @njit(**OPTIONS)
 def project(
     means, quats, scales, opacities, viewmats, Ks, slices, width, height, dilation, near, far, antialiased,
-    candidates, offsets, splats, depths, means2d, radii, share,
+    candidates, offsets, splats, depths, rows, means2d, radii, share,
 ):  # fmt: skip
-    """Fills the geometry of `splats`, and of each candidate the mean z-depth over its sub-frames (never below 0).
+    """Fills the geometry of `splats`; of each candidate the mean z-depth over its sub-frames (never below 0), and rows
+    [D, 2]: the first row of tiles that it touches in any of them, and the one after the last.
 
     Writes means2d and radii [C, N, 2], which must come as zeros, where a Gaussian is drawn; where it is not, its
     splat has opacity 0 and a footprint without rows.
@@ -194,6 +203,7 @@ def project(
         spread(0, CHUNKS)
         return
     n_pictures, n_subframes, real = offsets.shape[0] // CHUNKS, splats.shape[0], splats.dtype.type
+    tiles_y = -(-height // TILE)
     axes, block = _mean_axes(viewmats, n_subframes), new_block(FORWARD_ROWS)
     for part in range(share, n_pictures * CHUNKS, CHUNKS):
         picture = part // CHUNKS
@@ -204,11 +214,12 @@ def project(
                 depth = along(view_row(axes, 0, picture), vector(block, MEAN, lane))
                 depths[begin + lane] = depth if depth > 0 else 0.0
             _shape(block)
+            block[TILE_ROWS], block[TILE_ROWS + 1] = tiles_y, 0
             for s in range(n_subframes):
                 c = picture * n_subframes + s
                 if slices.shape[0] > 0:
                     _stroke(slices, Ks, c, near, block)
-                _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, block)
+                _draw(viewmats, Ks, c, width, height, dilation, near, far, antialiased, real, tiles_y, block)
                 for lane in range(count):
                     i, g = begin + lane, candidates[begin + lane]
                     if block[SPLAT + OPACITY, lane] > 0:
@@ -221,6 +232,9 @@ def project(
                         for column in range(COLUMNS):
                             splats[s, i, column] = 0
                         splats[s, i, HALF_HEIGHT] = -1
+            for lane in range(count):
+                for k in range(2):
+                    rows[begin + lane, k] = block[TILE_ROWS + k, lane]
 
 
 @njit(**OPTIONS)

@@ -6,6 +6,7 @@ scene, and S the sub-frames of a picture.
 
 from .shares import COMMON
 
+TILE = 32  # px
 CHUNKS = 64  # shares of the scene, each with sums of its own for the gradients of the cameras
 
 # Columns of a splat. The first GRADIENTS of them have gradients: position in px, inverse screen covariance in px^-2,
