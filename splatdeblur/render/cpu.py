@@ -114,7 +114,7 @@ class _Blend(torch.autograd.Function):
         bits, passes = (np.uint32, 3) if splats.dtype == np.float32 else (np.uint64, 6)
         segments = np.empty(len(candidates), np.uint8)
         order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets, segments)
-        tile_starts, entries, slots, pair_starts = tiles.tile_lists(splats, rows.numpy(), order, segments, offsets, *task.grid)
+        tile_starts, entries, pair_starts = tiles.tile_lists(splats, rows.numpy(), order, segments, offsets, *task.grid)
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((count, height, size), splats.dtype) for size in (3 * width, width, width)]
         blocks = np.empty((len(splats), len(entries)), np.uint64)
@@ -124,7 +124,7 @@ class _Blend(torch.autograd.Function):
             rows = _array(weights.to(means2d.dtype).reshape(count, -1).expand(count, height))
             means = [np.empty((1, *x.shape[1:]), x.dtype) for x in pictures]
             averaging.average(*pictures, rows, task.is_linear, *(x[0] for x in means), ALL)
-        ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks, rows)
+        ctx.arrays = (splats, entries, tile_starts, pair_starts, *task.grid, *pictures, blocks, rows)
         ctx.candidates, ctx.task, ctx.shape = (candidates, offsets), task, means2d.shape
         ctx.weights = None if weights is None else (weights.shape, weights.dtype)
         ctx.set_materialize_grads(False)

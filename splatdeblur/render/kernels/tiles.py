@@ -78,6 +78,16 @@ def sort_by_depth(depth_bits, passes, offsets, segments):
     return order
 
 
+@njit(**OPTIONS)
+def start_rows(rows):
+    """Where the rows of tiles of each candidate begin, [D + 1], when those of all lie one after another."""
+    starts = np.empty(rows.shape[0] + 1, np.int64)
+    starts[0] = 0
+    for i in range(rows.shape[0]):
+        starts[i + 1] = starts[i] + max(rows[i, 1] - rows[i, 0], 0)
+    return starts
+
+
 @njit(**INLINE)
 def _extent(splats, s, i, low, high):
     """How far a footprint reaches to the left and to the right of its mean between the heights `low` and `high`.
@@ -113,7 +123,8 @@ def _span(splats, i, tile_row, tiles_x):
 
 @njit(**OPTIONS)
 def tile_spans(
-    splats, rows, segments, offsets, tiles_x, tiles_y, row_starts, spans, pair_starts, counts, cursors, tile_starts, share
+    splats, rows, segments, offsets, tiles_x, tiles_y,
+    row_starts, spans, pair_starts, counts, cursors, tile_starts, share,
 ):  # fmt: skip
     """The tiles that each candidate touches in any sub-frame, row by row, and how many touch each tile.
 
@@ -171,11 +182,10 @@ def _sum_counts(counts, tiles_x, cursors, tile_starts):
 
 
 @njit(**OPTIONS)
-def list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries, slots, share):
+def list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries, share):
     """For each tile of each picture, its candidates front to back.
 
-    Fills entries [pairs] (candidates), and slots [pairs]: the number of the same pair where those of one candidate lie
-    together.
+    Fills entries [pairs, 2]: the candidate, and the number of the pair where those of one candidate lie together.
     """
     if share == ALL:
         spread(0, offsets.shape[0] // CHUNKS * SEGMENTS)
@@ -188,32 +198,34 @@ def list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries,
         prefetch(spans, 2 * row_starts[ahead])
         prefetch(row_starts, np.int64(far_ahead))
         prefetch(pair_starts, np.int64(far_ahead))
-        slot = pair_starts[i]
+        pair = pair_starts[i]
         for n in range(row_starts[i], row_starts[i + 1]):
             for tile in range(spans[n, 0], spans[n, 1]):
                 place = cursors[segment, tile]
-                entries[place], slots[place] = i, slot
+                entries[place, 0], entries[place, 1] = i, pair
                 cursors[segment, tile] = place + 1
-                slot += 1
+                pair += 1
 
 
 def tile_lists(
     splats: np.ndarray, rows: np.ndarray, order: np.ndarray, segments: np.ndarray, offsets: np.ndarray,
     tiles_x: int, tiles_y: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """tile_starts and pair_starts as in `tile_spans`, entries and slots as in `list_tiles`.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """tile_starts, entries as in `list_tiles`, and pair_starts as in `tile_spans`.
 
-    rows [D, 2] are the first tile row that a candidate touches in any sub-frame, and the one after the last.
+    rows [D, 2] are the first tile row that a candidate touches in any sub-frame, and the one after the last; order and
+    segments are those of `sort_by_depth`.
     """
     n, n_pictures = len(order), len(offsets) // CHUNKS
-    row_starts, pair_starts = np.zeros(n + 1, np.int64), np.empty(n + 1, np.int64)
-    np.cumsum(np.maximum(rows[:, 1] - rows[:, 0], 0), out=row_starts[1:])
+    row_starts, pair_starts = start_rows(rows), np.empty(n + 1, np.int64)
     spans = np.empty((row_starts[-1], 2), np.int32)
     cursors = np.empty((SEGMENTS, n_pictures * tiles_y * (tiles_x + 1)), np.int32)
-    counts, tile_starts = np.zeros((PIECES, *cursors.shape), np.int32), np.empty(n_pictures * tiles_x * tiles_y + 1, np.int64)
+    counts = np.zeros((PIECES, *cursors.shape), np.int32)
+    tile_starts = np.empty(n_pictures * tiles_x * tiles_y + 1, np.int64)
     tile_spans(
-        splats, rows, segments, offsets, tiles_x, tiles_y, row_starts, spans, pair_starts, counts, cursors, tile_starts, ALL
-    )
-    entries, slots = np.empty((2, tile_starts[-1]), np.int32)
-    list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries, slots, ALL)
-    return tile_starts, entries, slots, pair_starts
+        splats, rows, segments, offsets, tiles_x, tiles_y,
+        row_starts, spans, pair_starts, counts, cursors, tile_starts, ALL,
+    )  # fmt: skip
+    entries = np.empty((tile_starts[-1], 2), np.int32)
+    list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries, ALL)
+    return tile_starts, entries, pair_starts
