@@ -10,9 +10,9 @@ from ..geometry import Cameras
 from ..scene import Gaussians
 from .kernels import average as averaging
 from .kernels import blend as blending
-from .kernels import colors as shading
 from .kernels import culling, projection, tiles
 from .kernels.shares import ALL
+from .kernels.splats import CHUNKS, COLUMNS, GRADIENTS
 from .rasterizer import Burst, ProjectionInfo, Render, RenderOptions
 
 
@@ -52,22 +52,21 @@ class _Project(torch.autograd.Function):
         cameras = [_array(x.double()) for x in (viewmats, Ks, slices.flatten(0, 1))]
         n_pictures = n_cameras // task.num_subframes
         candidates = np.empty(n_pictures * n, np.int32)
-        offsets = np.empty(n_pictures * projection.CHUNKS + 1, np.int64)
+        offsets = np.empty(n_pictures * CHUNKS + 1, np.int64)
         culling.cull(
             geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far, candidates, offsets, ALL
         )
         candidates = candidates[: offsets[-1]]
         # From torch, whose memory begins at a cache line.
-        splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
+        splats = means.new_empty(task.num_subframes, len(candidates), COLUMNS)
         depths = means.new_empty(len(candidates))
         rows = np.empty((len(candidates), 2), np.int32)
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
         projection.project(
-            *geometry, *cameras, *task.lens, options.far, options.is_antialiased,
+            *geometry, *colors, *cameras, *task.lens, options.far, options.is_antialiased, task.degree,
             candidates, offsets, splats.numpy(), depths.numpy(), rows, means2d.numpy(), radii.numpy(), ALL,
         )  # fmt: skip
-        shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy(), ALL)
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
         ctx.slices_shape = slices.shape
@@ -80,20 +79,12 @@ class _Project(torch.autograd.Function):
         geometry, colors, cameras, candidates, offsets, splats = ctx.arrays
         task = ctx.task
         v_geometry, v_colors = ([np.zeros_like(x) for x in arrays] for arrays in (geometry, colors))
-        v_viewmats = np.zeros((projection.CHUNKS, *cameras[0].shape))
-        v_slices = np.zeros((projection.CHUNKS, *cameras[2].shape))
-        v_splats = _array(v_splats)
-        v_means2d = _array(v_means2d)
-        seen, counts = np.empty_like(candidates), np.empty(len(offsets) - 1, np.int64)
-        projection.list_seen(splats, v_splats, v_means2d, candidates, offsets, seen, counts, ALL)
-        listed = candidates, offsets, seen, counts
+        v_viewmats = np.zeros((CHUNKS, *cameras[0].shape))
+        v_slices = np.zeros((CHUNKS, *cameras[2].shape))
         projection.project_backward(
-            *geometry, *cameras, *task.lens, task.options.is_antialiased,
-            *listed, splats, v_splats, v_means2d, *v_geometry, v_viewmats, v_slices, ALL,
-        )  # fmt: skip
-        shading.shade_backward(
-            geometry[0], *colors, cameras[0], task.degree, *listed, splats, v_splats,
-            v_geometry[0], *v_colors, v_viewmats, ALL,
+            *geometry, *colors, *cameras, *task.lens, task.options.is_antialiased, task.degree,
+            candidates, offsets, splats, _array(v_splats), _array(v_means2d),
+            *v_geometry, *v_colors, v_viewmats, v_slices, ALL,
         )  # fmt: skip
         gradients = [torch.from_numpy(x) for x in (*v_geometry, *v_colors)]
         v_viewmats = torch.from_numpy(v_viewmats.sum(0)).to(ctx.dtypes[0])
@@ -142,7 +133,7 @@ class _Blend(torch.autograd.Function):
         if not len(v_rgb):
             v_rgb = np.zeros_like(rgb if ctx.weights is None else rgb[:1])
         v_splats, v_means2d = np.empty_like(splats), np.zeros(ctx.shape, splats.dtype)
-        v_pairs = np.empty((len(entries), projection.GRADIENTS), splats.dtype)
+        v_pairs = np.empty((len(entries), GRADIENTS), splats.dtype)
         blending.blend_backward(
             *ctx.arrays, ctx.task.is_linear, v_rgb, v_alpha, v_depth, v_subframes, *ctx.candidates,
             v_pairs, v_splats, v_means2d, ALL,

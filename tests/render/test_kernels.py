@@ -61,9 +61,9 @@ def test_a_second_process_compiles_nothing():
     draw(raw_scene(20), cameras(32, 24), "thick")
     script = """
 from render.scenes import cameras, raw_scene
-from render.test_kernels import blend, colors, draw, projection
+from render.test_kernels import blend, culling, draw, projection
 draw(raw_scene(20), cameras(32, 24), "thick")
-kernels = [projection.project, projection.project_backward, colors.shade, blend.blend, blend.blend_backward]
+kernels = [culling.cull, projection.project, projection.project_backward, blend.blend, blend.blend_backward]
 print(sum(len(k.stats.cache_hits) for k in kernels), sum(len(k.stats.cache_misses) for k in kernels))
 """
     tests = Path(__file__).parents[1]

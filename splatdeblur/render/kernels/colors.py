@@ -5,12 +5,9 @@ Real harmonics with gsplat's signs and order. Source: Sloan 2013, "Efficient sph
 
 import math
 
-import numpy as np
 from numba import njit
 
-from .lanes import INLINE, LANES, OPTIONS, add_vector, dot, new_block, put_vector, scaled, vector
-from .shares import ALL, spread
-from .splats import CHUNKS, RED
+from .lanes import INLINE, LANES, add_vector, dot, put_vector, scaled, vector
 
 CONSTANT = 0.28209479177387814  # the harmonic of degree 0, 1 / (2 sqrt(pi))
 
@@ -18,33 +15,11 @@ CONSTANT = 0.28209479177387814  # the harmonic of degree 0, 1 / (2 sqrt(pi))
 # coefficients, channel by channel within each harmonic; colour; and the gradients of all but 1 / distance.
 MEAN, DIRECTION, INVERSE_DISTANCE, BASIS, COEFFICIENTS, COLOR = 0, 3, 6, 7, 23, 71
 V_MEAN, V_DIRECTION, V_BASIS, V_COEFFICIENTS, V_COLOR = 74, 77, 80, 96, 144
-ROWS = 147
+FORWARD_ROWS, BACKWARD_ROWS = 74, 147
 
 
 @njit(**INLINE)
-def _camera_centers(viewmats):
-    """Where the cameras are in the world, [C, 3]."""
-    centers = np.zeros((viewmats.shape[0], 3))
-    for c in range(viewmats.shape[0]):
-        for i in range(3):
-            for row in range(3):
-                centers[c, i] -= viewmats[c, row, i] * viewmats[c, row, 3]
-    return centers
-
-
-@njit(**INLINE)
-def _load(means, sh0, sh_rest, n_basis, g, block, lane):
-    """Copies mean and coefficients of Gaussian g into a lane."""
-    for k in range(3):
-        block[MEAN + k, lane] = means[g, k]
-        block[COEFFICIENTS + k, lane] = sh0[g, 0, k]
-    for k in range(1, n_basis):
-        for channel in range(3):
-            block[COEFFICIENTS + 3 * k + channel, lane] = sh_rest[g, k - 1, channel]
-
-
-@njit(**INLINE)
-def _find_basis(centers, c, degree, block):
+def find_basis(centers, c, degree, block):
     """Fills directions (0 at the camera itself) and harmonics."""
     center = centers[c, 0], centers[c, 1], centers[c, 2]
     for lane in range(LANES):
@@ -77,7 +52,7 @@ def _find_basis(centers, c, degree, block):
 
 
 @njit(**INLINE)
-def _pull_basis(degree, block):
+def pull_basis(degree, block):
     """Fills the gradients of the directions, sum_k v[k] * d basis_k / d(x, y, z), and adds those of the means."""
     for lane in range(LANES):
         v1, v2, v3 = vector(block, V_BASIS + 1, lane)
@@ -116,7 +91,7 @@ def _pull_basis(degree, block):
 
 
 @njit(**INLINE)
-def _mix(n_basis, block):
+def mix(n_basis, block):
     """Fills the colours from coefficients and harmonics."""
     for channel in range(3):
         for lane in range(LANES):
@@ -127,7 +102,7 @@ def _mix(n_basis, block):
 
 
 @njit(**INLINE)
-def _pull_mix(n_basis, block):
+def pull_mix(n_basis, block):
     """From the gradients of the colours to those of harmonics (filled) and coefficients (added)."""
     for lane in range(LANES):
         add_vector(block, V_COEFFICIENTS, lane, scaled(vector(block, V_COLOR, lane), CONSTANT))
@@ -140,96 +115,3 @@ def _pull_mix(n_basis, block):
                 # A coefficient that is not finite has to do with the channels that are drawn alone.
                 total += block[COEFFICIENTS + 3 * k + channel, lane] * v if v != 0 else 0.0
             block[V_BASIS + k, lane] = total
-
-
-@njit(**OPTIONS)
-def shade(means, sh0, sh_rest, viewmats, degree, candidates, offsets, splats, share):
-    """Fills the colours of `splats` with max(0, 0.5 + harmonics).
-
-    sh0 [N, 1, 3] and sh_rest [N, K - 1, 3] are the coefficients; degrees above `degree` are left out.
-    """
-    if share == ALL:
-        spread(0, CHUNKS)
-        return
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
-    centers, block = _camera_centers(viewmats), new_block(ROWS)
-    for part in range(share, n_pictures * CHUNKS, CHUNKS):
-        for begin in range(offsets[part], offsets[part + 1], LANES):
-            count = min(LANES, offsets[part + 1] - begin)
-            for lane in range(count):
-                _load(means, sh0, sh_rest, n_basis, candidates[begin + lane], block, lane)
-            for s in range(n_subframes):
-                if degree > 0:
-                    _find_basis(centers, part // CHUNKS * n_subframes + s, degree, block)
-                _mix(n_basis, block)
-                for lane in range(count):
-                    for channel in range(3):
-                        splats[s, begin + lane, RED + channel] = max(block[COLOR + channel, lane], 0.0)
-
-
-@njit(**INLINE)
-def _load_gradients(splats, v_splats, s, seen, begin, count, block):
-    """Copies the gradients of colours above 0. Returns whether there are any but 0."""
-    has_any = False
-    for channel in range(3):
-        for lane in range(LANES):
-            block[V_COLOR + channel, lane] = 0
-    for lane in range(count):
-        i = seen[begin + lane]
-        for channel in range(3):
-            v = float(v_splats[s, i, RED + channel])
-            v = v if splats[s, i, RED + channel] > 0 else 0.0
-            block[V_COLOR + channel, lane] = v
-            has_any |= v != 0
-    return has_any
-
-
-@njit(**OPTIONS)
-def shade_backward(
-    means, sh0, sh_rest, viewmats, degree, candidates, offsets, seen, counts, splats, v_splats,
-    v_means, v_sh0, v_sh_rest, v_viewmats, share,
-):  # fmt: skip
-    """Adds to the last four arrays; v_viewmats is [CHUNKS, C, 4, 4], to be summed over the first axis.
-
-    `seen` and `counts` are those of `projection.list_seen`.
-    """
-    if share == ALL:
-        spread(0, CHUNKS)
-        return
-    n_pictures, n_subframes, n_basis = offsets.shape[0] // CHUNKS, splats.shape[0], (degree + 1) ** 2
-    centers, v_centers, block = _camera_centers(viewmats), np.zeros((viewmats.shape[0], 3)), new_block(ROWS)
-    for part in range(share, n_pictures * CHUNKS, CHUNKS):
-        end = offsets[part] + counts[part]
-        for begin in range(offsets[part], end, LANES):
-            count = min(LANES, end - begin)
-            for lane in range(count):
-                _load(means, sh0, sh_rest, n_basis, candidates[seen[begin + lane]], block, lane)
-            block[V_MEAN : V_MEAN + 3] = 0
-            block[V_COEFFICIENTS : V_COEFFICIENTS + 3 * n_basis] = 0
-            for s in range(n_subframes):
-                c = part // CHUNKS * n_subframes + s
-                if not _load_gradients(splats, v_splats, s, seen, begin, count, block):
-                    continue
-                if degree > 0:
-                    _find_basis(centers, c, degree, block)
-                _pull_mix(n_basis, block)
-                if degree > 0:
-                    _pull_basis(degree, block)
-                    for k in range(3):
-                        total = 0.0
-                        for lane in range(LANES):
-                            total += block[V_DIRECTION + k, lane]
-                        v_centers[c, k] -= total
-            for lane in range(count):
-                g = candidates[seen[begin + lane]]
-                for k in range(3):
-                    v_means[g, k] += block[V_MEAN + k, lane]
-                    v_sh0[g, 0, k] += block[V_COEFFICIENTS + k, lane]
-                for k in range(1, n_basis):
-                    for channel in range(3):
-                        v_sh_rest[g, k - 1, channel] += block[V_COEFFICIENTS + 3 * k + channel, lane]
-    for c in range(viewmats.shape[0]):
-        for i in range(3):
-            for j in range(3):
-                v_viewmats[share, c, i, j] -= viewmats[c, i, 3] * v_centers[c, j]
-                v_viewmats[share, c, i, 3] -= viewmats[c, i, j] * v_centers[c, j]

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MIN
-from .projection import MARGIN, SIGMAS_MAX
+from .ellipses import MARGIN, SIGMAS_MAX
 from .shares import ALL, spread
 from .splats import CHUNKS, INLINE, OPTIONS
 
