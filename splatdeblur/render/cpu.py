@@ -60,17 +60,17 @@ class _Project(torch.autograd.Function):
         # From torch, whose memory begins at a cache line.
         splats = means.new_empty(task.num_subframes, len(candidates), COLUMNS)
         depths = means.new_empty(len(candidates))
-        rows = np.empty((len(candidates), 2), np.int32)
+        tile_rows = np.empty((len(candidates), 2), np.int32)
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
         projection.project(
             *geometry, *colors, *cameras, *task.lens, options.far, options.is_antialiased, task.degree,
-            candidates, offsets, splats.numpy(), depths.numpy(), rows, means2d.numpy(), radii.numpy(), ALL,
+            candidates, offsets, splats.numpy(), depths.numpy(), tile_rows, means2d.numpy(), radii.numpy(), ALL,
         )  # fmt: skip
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
         ctx.slices_shape = slices.shape
-        rest = depths, torch.from_numpy(rows), radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
+        rest = depths, torch.from_numpy(tile_rows), radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
         ctx.mark_non_differentiable(*rest)
         return means2d, splats, *rest
 
@@ -99,13 +99,15 @@ class _Blend(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, means2d, splats, depths, rows, candidates, offsets, weights, task):
+    def forward(ctx, means2d, splats, depths, tile_rows, candidates, offsets, weights, task):
         splats, candidates, offsets = splats.detach().numpy(), candidates.numpy(), offsets.numpy()
         count, height, width = len(means2d), task.height, task.width
         bits, passes = (np.uint32, 3) if splats.dtype == np.float32 else (np.uint64, 6)
         segments = np.empty(len(candidates), np.uint8)
         order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets, segments)
-        tile_starts, entries, pair_starts = tiles.tile_lists(splats, rows.numpy(), order, segments, offsets, *task.grid)
+        tile_starts, entries, pair_starts = tiles.tile_lists(
+            splats, tile_rows.numpy(), order, segments, offsets, *task.grid
+        )
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((count, height, size), splats.dtype) for size in (3 * width, width, width)]
         blocks = np.empty((len(splats), len(entries)), np.uint64)
@@ -172,11 +174,11 @@ class CpuRasterizer:
             slices = cameras.viewmats.new_empty(0, 2, 4, 4)
         num_subframes, is_linear = (1, False) if burst is None else (len(cameras), burst.is_linear)
         task = _Task(cameras.width, cameras.height, num_subframes, is_linear, degree, options)
-        means2d, splats, depths, rows, radii, candidates, offsets = _Project.apply(
+        means2d, splats, depths, tile_rows, radii, candidates, offsets = _Project.apply(
             scene.means, scene.quats, scene.scales, scene.opacities, scene.params["sh0"], scene.params["shN"],
             cameras.viewmats, cameras.Ks, slices, task,
         )  # fmt: skip
         weights = None if burst is None else burst.weights
-        *pictures, subframes = _Blend.apply(means2d, splats, depths, rows, candidates, offsets, weights, task)
+        *pictures, subframes = _Blend.apply(means2d, splats, depths, tile_rows, candidates, offsets, weights, task)
         info = ProjectionInfo(means2d=means2d, radii=radii, width=cameras.width, height=cameras.height)
         return Render(*pictures, info, is_linear=is_linear, subframes=subframes)

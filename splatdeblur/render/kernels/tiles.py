@@ -81,7 +81,7 @@ def sort_by_depth(depth_bits, passes, offsets, segments):
 @njit(**OPTIONS)
 def start_rows(rows):
     """Where the rows of tiles of each candidate begin, [D + 1], when those of all lie one after another."""
-    starts = np.empty(rows.shape[0] + 1, np.int64)
+    starts = np.empty(rows.shape[0] + 1, np.int32)
     starts[0] = 0
     for i in range(rows.shape[0]):
         starts[i + 1] = starts[i] + max(rows[i, 1] - rows[i, 0], 0)
@@ -195,7 +195,7 @@ def list_tiles(order, offsets, row_starts, spans, pair_starts, cursors, entries,
     for rank in range(begin, end):
         i = order[rank]
         ahead, far_ahead = order[min(rank + AHEAD, end - 1)], order[min(rank + 2 * AHEAD, end - 1)]
-        prefetch(spans, 2 * row_starts[ahead])
+        prefetch(spans, 2 * np.int64(row_starts[ahead]))
         prefetch(row_starts, np.int64(far_ahead))
         prefetch(pair_starts, np.int64(far_ahead))
         pair = pair_starts[i]
@@ -217,7 +217,7 @@ def tile_lists(
     segments are those of `sort_by_depth`.
     """
     n, n_pictures = len(order), len(offsets) // CHUNKS
-    row_starts, pair_starts = start_rows(rows), np.empty(n + 1, np.int64)
+    row_starts, pair_starts = start_rows(rows), np.empty(n + 1, np.int32)
     spans = np.empty((row_starts[-1], 2), np.int32)
     cursors = np.empty((SEGMENTS, n_pictures * tiles_y * (tiles_x + 1)), np.int32)
     counts = np.zeros((PIECES, *cursors.shape), np.int32)
