@@ -23,6 +23,14 @@ def new_block(rows):
 
 
 @njit(**INLINE)
+def fill(block, first, end, value):
+    """Sets the rows from `first` up to, but without, `end`; compiled far sooner than an assignment to a slice."""
+    for row in range(first, end):
+        for lane in range(LANES):
+            block[row, lane] = value
+
+
+@njit(**INLINE)
 def vector(block, row, lane):
     """Three rows, one after another, of a lane."""
     return block[row, lane], block[row + 1, lane], block[row + 2, lane]

@@ -21,7 +21,7 @@ from .ellipses import (
     V_SPLAT,
     V_VIEW,
 )
-from .lanes import INLINE, LANES, OPTIONS, along, new_block, vector, view_row
+from .lanes import INLINE, LANES, OPTIONS, along, fill, new_block, vector, view_row
 from .shares import ALL, spread
 from .splats import CHUNKS, COLUMNS, DEPTH, GRADIENTS, HALF_HEIGHT, OPACITY, RED, TILE, XX, XY, YY, X, Y
 
@@ -115,7 +115,8 @@ def project(
                 depth = along(view_row(axes, 0, picture), vector(ellipse, MEAN, lane))
                 depths[begin + lane] = depth if depth > 0 else 0.0
             ellipses.find_axes(ellipse)
-            ellipse[TILE_ROWS], ellipse[TILE_ROWS + 1] = tiles_y, 0
+            fill(ellipse, TILE_ROWS, TILE_ROWS + 1, tiles_y)
+            fill(ellipse, TILE_ROWS + 1, TILE_ROWS + 2, 0)
             for s in range(n_subframes):
                 c = picture * n_subframes + s
                 if slices.shape[0] > 0:
@@ -154,8 +155,8 @@ def _list_seen(splats, v_splats, v_means2d, candidates, part, begin, end, seen):
 @njit(**INLINE)
 def _load_gradients(splats, v_splats, v_means2d, s, c, seen, begin, count, candidates, ellipse, shade):
     """Copies what the backward pass needs of the splats, and their gradients. Returns whether any of them is drawn."""
-    ellipse[IS_DRAWN : V_SPLAT + GRADIENTS] = 0
-    shade[V_COLOR : V_COLOR + 3] = 0
+    fill(ellipse, IS_DRAWN, V_SPLAT + GRADIENTS, 0)
+    fill(shade, V_COLOR, V_COLOR + 3, 0)
     is_any_drawn = False
     for lane in range(count):
         i = seen[begin + lane]
@@ -226,9 +227,9 @@ def project_backward(
                 _load_ellipse(means, quats, scales, opacities, g, ellipse, lane)
                 _load_coefficients(means, sh0, sh_rest, n_basis, g, shade, lane)
             ellipses.find_axes(ellipse)
-            ellipse[V_MEAN : V_OPACITY + 1] = 0
-            shade[colors.V_MEAN : colors.V_MEAN + 3] = 0
-            shade[V_COEFFICIENTS : V_COEFFICIENTS + 3 * n_basis] = 0
+            fill(ellipse, V_MEAN, V_OPACITY + 1, 0)
+            fill(shade, colors.V_MEAN, colors.V_MEAN + 3, 0)
+            fill(shade, V_COEFFICIENTS, V_COEFFICIENTS + 3 * n_basis, 0)
             for s in range(n_subframes):
                 c = part // CHUNKS * n_subframes + s
                 if not _load_gradients(

@@ -162,9 +162,10 @@ def tile_spans(
 @njit(**INLINE)
 def _sum_counts(counts, tiles_x, cursors, tile_starts):
     """From how many of each piece touch one tile more than the one before it to where lists begin."""
-    cursors[:] = 0
-    for piece in range(PIECES):
-        for segment in range(SEGMENTS):
+    for segment in range(SEGMENTS):
+        for tile in range(cursors.shape[1]):
+            cursors[segment, tile] = counts[0, segment, tile]
+        for piece in range(1, PIECES):
             for tile in range(cursors.shape[1]):
                 cursors[segment, tile] += counts[piece, segment, tile]
     for segment in range(SEGMENTS):
