@@ -251,7 +251,9 @@ class Trainer:
             error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes)
         else:
             error = noise.loss(predicted.srgb, photo, frame, charges.dssim, keep)
-        loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
+        loss = error
+        if charges.opacity or charges.scale:
+            loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
                 predicted.render.subframes
