@@ -41,8 +41,8 @@ class Loss:
     dssim: float = 0.5
     slopes: float = 0.5
     noise_from: float = 0.02
-    opacity: float = 0.0
-    scale: float = 0.0
+    opacity: float = 0.02
+    scale: float = 0.02
     temporal: float = 0.0
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)
