@@ -249,7 +249,7 @@ def make_capture(
         of_rows = (readout * (np.arange(height) + 0.5) / height + times[:, None]) / (1 + readout)
         path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], bend, subframes)
         path, rolling = path[:subframes], path[subframes:].reshape(subframes, height, 4, 4)
-        shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (4 if disk else 1))
+        shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (8 if disk else 1))
         light = gain * render(scene, shots, K, size, samples=each, rng=rng, aperture=aperture, focus=focus)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)
