@@ -86,7 +86,7 @@ class TrainConfig:
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
-    max_path: float = 2.0
+    max_path: float = 4.0
     looks_back: bool = True
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
