@@ -1,6 +1,6 @@
 """The room of `tracer`, photographed with a shaking hand: captures of known truth.
 
-Numpy alone, with its own poses, so that it can share no mistake with the package.
+Numpy, with its own poses, so that it can share no mistake with the package.
 Cameras are pinholes; poses are OpenCV camera-to-world inside, OpenGL camera-to-world in the files, as in
 `transforms.json`. Light is added up in linear RGB and encoded last.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from plyfile import PlyData, PlyElement
 from tracer import Scene, encode_srgb, make_scene, render, shoot
 
 __all__ = ["SyntheticCapture", "make_capture", "make_scene", "render"]
@@ -65,13 +66,22 @@ class SyntheticCapture:
         """Width and height in pixels."""
         return self.photos.shape[2], self.photos.shape[1]
 
-    def save(self, folder: Path) -> Path:
-        """Writes a capture with truth: transforms.json, images/, sharp/, test/, trajectories.npz."""
+    def save(self, folder: Path, with_points: bool = False) -> Path:
+        """Writes a capture with truth: transforms.json, images/, sharp/, test/, trajectories.npz.
+
+        Args:
+            with_points: writes points.ply as well, which transforms.json then names, as captures bring the points
+                that their poses were found from.
+        """
         for name, pictures in (("images", self.photos), ("sharp", self.sharp), ("test", self.test)):
             (folder / name).mkdir(parents=True, exist_ok=True)
             for i, picture in enumerate(pictures):
                 Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(folder / name / f"{i:03d}.png")
-        (folder / "transforms.json").write_text(json.dumps(self._transforms(), indent=1))
+        transforms = self._transforms()
+        if with_points:
+            transforms["ply_file_path"] = "points.ply"
+            PlyData([PlyElement.describe(self._vertices(), "vertex")]).write(str(folder / "points.ply"))
+        (folder / "transforms.json").write_text(json.dumps(transforms, indent=1))
         height = self.photos.shape[1]
         longer = 1 + self.readout
         after = self.times * longer - self.readout * (np.arange(height)[:, None] + 0.5) / height
@@ -89,6 +99,13 @@ class SyntheticCapture:
             row_weights=is_open / is_open.sum(1, keepdims=True),
         )
         return folder
+
+    def _vertices(self) -> Array:
+        kinds = [*((name, "f4") for name in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))]
+        vertices = np.empty(len(self.points), kinds)
+        for name, column in zip(vertices.dtype.names, (*self.points.T, *(255 * self.point_colors).T), strict=True):
+            vertices[name] = np.round(column) if vertices.dtype[name] == np.uint8 else column
+        return vertices
 
     def _transforms(self) -> dict:
         width, height = self.size
@@ -232,7 +249,7 @@ def make_capture(
         of_rows = (readout * (np.arange(height) + 0.5) / height + times[:, None]) / (1 + readout)
         path = _path(pose, target * (1 + readout), surface, K, rng, np.r_[times, of_rows.ravel()], bend, subframes)
         path, rolling = path[:subframes], path[subframes:].reshape(subframes, height, 4, 4)
-        shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (4 if disk else 1))
+        shots, each = (rolling if readout else path, samples) if target else (pose[None], still * (8 if disk else 1))
         light = gain * render(scene, shots, K, size, samples=each, rng=rng, aperture=aperture, focus=focus)
         light = light + noise * np.sqrt(np.maximum(light, 0)) * rng.normal(size=light.shape)
         sharp_light = render(scene, pose[None], K, size, samples=still, rng=rng)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from plyfile import PlyData
 from synthetic import make_capture, make_scene, render
 
 
@@ -90,7 +91,7 @@ def test_gain_and_noise_do_what_they_say(scene):
 
 
 def test_a_saved_capture_has_the_files_and_keys_of_a_capture_with_truth(capture, tmp_path):
-    capture.save(tmp_path)
+    capture.save(tmp_path, with_points=True)
     transforms = json.loads((tmp_path / "transforms.json").read_text())
     assert [f["split"] for f in transforms["frames"]] == ["train"] * 4 + ["test"]
     assert transforms["train_filenames"] == [f"images/{i:03d}.png" for i in range(4)]
@@ -107,6 +108,9 @@ def test_a_saved_capture_has_the_files_and_keys_of_a_capture_with_truth(capture,
         "aperture": (4,), "focus": (4,), "row_weights": (48, 9),
     }  # fmt: skip
     np.testing.assert_allclose(truth["c2w"][2, 4], opengl, atol=1e-9)
+    points = PlyData.read(str(tmp_path / transforms["ply_file_path"]))["vertex"]
+    np.testing.assert_allclose(np.stack([points[axis] for axis in "xyz"], 1), capture.points, atol=1e-5)
+    assert abs(points["green"] / 255 - capture.point_colors[:, 1]).max() <= 0.51 / 255
 
 
 def test_a_rolling_shutter_reads_each_row_during_its_own_part_of_the_path(scene):

@@ -312,13 +312,16 @@ def render(
     center, focal = np.float32(K[[0, 1], 2]), np.float32(K[[0, 1], [0, 1]])
     cells = _cells(samples * len(world_from_camera), rng)
     spread = 1 / K[0, 0] / np.sqrt(samples)
+    turns, shares = (rng.uniform(0, 2 * np.pi, len(total)), rng.permutation(len(cells))) if aperture else ([], [])
     for k, pose in enumerate(world_from_camera):
-        for cell in cells[k * samples : (k + 1) * samples]:
+        for i, cell in enumerate(cells[k * samples : (k + 1) * samples], k * samples):
             shift = np.float32(cell + rng.uniform(-0.5, 0.5, 2) / np.sqrt(len(cells))) - center
             for part in range(0, len(total), _BLOCK):
                 rays = slice(part, part + _BLOCK)
                 x, y = (column[rays] + shift[0]) / focal[0], (row[rays] + shift[1]) / focal[1]
-                through = _on_disk(len(x), rng) * np.float32(aperture) if aperture else np.zeros((1, 3), np.float32)
+                through = np.zeros((1, 3), np.float32)
+                if aperture:
+                    through = _on_lens(turns[rays], shares[i], len(cells), rng) * np.float32(aperture)
                 # One pose for all rays, or each row's own.
                 here = np.float32(pose[None] if pose.ndim == 2 else pose[row[rays].astype(int)])
                 ways = _turned(here, np.stack([x, y, np.ones_like(x)], -1) - through / np.float32(focus))
@@ -335,10 +338,15 @@ def _turned(poses: Array, vectors: Array) -> Array:
     return np.einsum("rij,rj->ri", poses[:, :3, :3], np.broadcast_to(vectors, (len(poses), 3)))
 
 
-def _on_disk(count: int, rng: np.random.Generator) -> Array:
-    """Points spread evenly over the unit disk in the plane z = 0: [count, 3]."""
-    radius, angle = np.sqrt(rng.random(count)), rng.uniform(0, 2 * np.pi, count)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(count)], -1).astype(np.float32)
+def _on_lens(turn: Array, share: int, shares: int, rng: np.random.Generator) -> Array:
+    """For each ray a point in one of the equal shares of the unit disk in the plane z = 0: [ray, 3].
+
+    The shares wind outwards by the golden angle, from `turn` on, each pixel's own: a pixel that gets one ray for each
+    sees the whole lens evenly, and neighbours see it differently.
+    """
+    radius = np.sqrt((share + rng.random(len(turn))) / shares)
+    angle = turn + share * np.pi * (3 - np.sqrt(5))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(len(turn))], -1).astype(np.float32)
 
 
 def _cells(count: int, rng: np.random.Generator) -> Array:
