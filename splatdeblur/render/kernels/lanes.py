@@ -19,6 +19,7 @@ INLINE = {**PLAIN_INLINE, "fastmath": FASTMATH}
 
 @njit(**INLINE)
 def new_block(rows):
+    """A block of zeros."""
     return np.zeros((rows, LANES))
 
 
