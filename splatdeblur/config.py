@@ -28,7 +28,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "prepare.max_photos": (3, ENDLESS),
     "pose.time_limit": (0, ENDLESS),
     "pose.render_limit": (0, ENDLESS),
-    "train.steps": (1, ENDLESS),
+    "train.steps": (0, ENDLESS),
     "train.seed": (0, 2**31 - 1),
     "train.time_limit": (0, ENDLESS),
     "train.sh_degree": (0, 3),

@@ -125,7 +125,7 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
     shots = Capture.load(run.capture)
     smallest_px = min(min(shots.size_of(frame)) for frame in shots.frames)
     downscale = max(downscale_of(run, config), min(shots.width / WIDTH_PX, smallest_px / MIN_SIDE_PX))
-    steps = min(config.train.steps, STEPS + STEPS_PER_PHOTO * num_photos)
+    steps = min(config.train.length(num_photos), STEPS + STEPS_PER_PHOTO * num_photos)
     limit = config.pose.render_limit * TRAINING_SHARE
     train = TrainConfig(
         steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,

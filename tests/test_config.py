@@ -66,7 +66,7 @@ def test_every_preset_makes_sense(name):
 @pytest.mark.parametrize(
     ("assignment", "needed"),
     [
-        ("train.steps=0", "train.steps is 0; it must be at least 1"),
+        ("train.steps=-1", "train.steps is -1; it must be at least 0"),
         ("train.steps=-5", "train.steps is -5"),
         ("train.seed=-1", "train.seed is -1"),
         ("train.time_limit=-1", "at least 0"),

@@ -131,7 +131,7 @@ def test_the_exported_file_is_the_scene(run, tmp_path):
         (("reconstruct", "{empty}", "--out", "{empty}/run"), "{empty}"),
         (("reconstruct", "{empty}/nowhere", "--out", "{empty}/run"), "nowhere"),
         (("reconstruct", "{empty}", "--out", "{empty}/run", "--preset", "brags"), "no preset"),
-        (("reconstruct", "{empty}", "--out", "{empty}/run", "--steps", "0"), "train.steps is 0"),
+        (("reconstruct", "{empty}", "--out", "{empty}/run", "--steps", "-1"), "train.steps is -1"),
         (("reconstruct", "{empty}", "--out", "{empty}/run", "--downscale", "nan"), "1 or more, or 0"),
         (("reconstruct", "{empty}/[red]", "--out", "{empty}/run"), "{empty}/[red] does not exist"),
     ],

@@ -22,9 +22,9 @@ class Loss:
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
             size in training) is above this are charged by how probable it makes them instead of L1, and by an SSIM
             that is deaf to structure as faint as the noise.
-        opacity: weight of the mean opacity; keeps the scene free of fog. It and the next are 3DGS-MCMC's; what only
-            one or two photos show fades under them.
-        scale: weight of the mean standard deviation in scene units; keeps Gaussians small.
+        opacity: weight of the opacity of Gaussians in view, as a mean over all; keeps the scene free of fog. It and
+            the next are 3DGS-MCMC's.
+        scale: weight of their standard deviation in scene units, likewise; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
         path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
@@ -41,8 +41,8 @@ class Loss:
     dssim: float = 0.5
     slopes: float = 0.5
     noise_from: float = 0.02
-    opacity: float = 0.0
-    scale: float = 0.0
+    opacity: float = 0.02
+    scale: float = 0.02
     temporal: float = 0.0
     path: float = 1e-3
     path_ramp: tuple[float, float] = (0.0, 0.1)
@@ -142,11 +142,14 @@ def temporal(subframes: Float[Tensor, "subframe height width 3"]) -> Float[Tenso
     return (subframes[1:] - subframes[:-1]).abs().mean()
 
 
-def scene_prior(scene: Gaussians, loss: Loss, scene_scale: float) -> Float[Tensor, ""]:
-    """Opacity and scale terms of 3DGS-MCMC."""
+def scene_prior(scene: Gaussians, loss: Loss, scene_scale: float, is_seen: Bool[Tensor, "N"]) -> Float[Tensor, ""]:
+    """Opacity and scale terms of 3DGS-MCMC, of the Gaussians that the photo at hand shows.
+
+    Charged at every step, those that few photos show would fade: few steps hold them up.
+    """
     total = scene.means.new_zeros(())
     if loss.opacity:
-        total = total + loss.opacity * scene.opacities.mean()
+        total = total + loss.opacity * (scene.opacities * is_seen).mean()
     if loss.scale:
-        total = total + loss.scale * (scene.scales / scene_scale).mean()
+        total = total + loss.scale * (scene.scales * is_seen[:, None] / scene_scale).mean()
     return total

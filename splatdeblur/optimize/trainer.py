@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf, isfinite, log10
 from typing import Any
@@ -58,7 +58,8 @@ class TrainConfig:
     """Everything that decides how a scene is trained.
 
     Attributes:
-        steps: number of steps; one photo each.
+        steps: number of steps; one photo each. 0 ties them to the photos: 100 for each, but no fewer than 6,000, and no
+            more than 10,000, which a CPU does in minutes.
         seed: of every random choice.
         time_limit: seconds of training after which schedules are squeezed to end; 0 for no limit.
         sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
@@ -77,7 +78,7 @@ class TrainConfig:
             that is learned (and twice again).
     """
 
-    steps: int = 6000
+    steps: int = 0
     seed: int = 0
     time_limit: float = 0.0
     sh_degree: int = 1
@@ -88,7 +89,7 @@ class TrainConfig:
     is_antialiased: bool = False
     random_background: bool = True
     noise: float = 5e-4
-    max_path: float = 2.0
+    max_path: float = 4.0
     looks_back: bool = True
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
@@ -99,6 +100,10 @@ class TrainConfig:
     loss: Loss = field(default_factory=Loss)
     rates: LearningRates = field(default_factory=LearningRates)
     resolution: Resolution = field(default_factory=Resolution)
+
+    def length(self, photos: int) -> int:
+        """Steps for so many photos."""
+        return self.steps or min(max(6000, 100 * photos), 10_000)
 
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
@@ -130,7 +135,7 @@ class Trainer:
     """Owns the scene, the exposures and their optimizers; knows nothing of files, screens or people."""
 
     def __init__(self, photos: PhotoSet, scene: Gaussians, config: TrainConfig, rasterizer: Rasterizer) -> None:
-        self.config = config
+        self.config = config = replace(config, steps=config.length(len(photos)))
         self.rasterizer = rasterizer
         device = rasterizer.device
         self.photos = photos.to(device)
@@ -258,7 +263,9 @@ class Trainer:
             error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes)
         else:
             error = noise.loss(predicted.srgb, photo, frame, charges.dssim, keep)
-        loss = error + scene_prior(self.scene, self.config.loss, self.scene_scale)
+        loss = error
+        if charges.opacity or charges.scale:
+            loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)
         if self.config.loss.temporal and predicted.render.subframes is not None:
             loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
                 predicted.render.subframes

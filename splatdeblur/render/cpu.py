@@ -10,9 +10,9 @@ from ..geometry import Cameras
 from ..scene import Gaussians
 from .kernels import average as averaging
 from .kernels import blend as blending
-from .kernels import colors as shading
 from .kernels import culling, projection, tiles
 from .kernels.shares import ALL
+from .kernels.splats import CHUNKS, COLUMNS, GRADIENTS
 from .rasterizer import Burst, ProjectionInfo, Render, RenderOptions
 
 
@@ -52,25 +52,25 @@ class _Project(torch.autograd.Function):
         cameras = [_array(x.double()) for x in (viewmats, Ks, slices.flatten(0, 1))]
         n_pictures = n_cameras // task.num_subframes
         candidates = np.empty(n_pictures * n, np.int32)
-        offsets = np.empty(n_pictures * projection.CHUNKS + 1, np.int64)
+        offsets = np.empty(n_pictures * CHUNKS + 1, np.int64)
         culling.cull(
             geometry[0], *geometry[2:], *cameras, task.num_subframes, *task.lens, options.far, candidates, offsets, ALL
         )
         candidates = candidates[: offsets[-1]]
         # From torch, whose memory begins at a cache line.
-        splats = means.new_empty(task.num_subframes, len(candidates), projection.COLUMNS)
+        splats = means.new_empty(task.num_subframes, len(candidates), COLUMNS)
         depths = means.new_empty(len(candidates))
+        tile_rows = np.empty((len(candidates), 2), np.int32)
         means2d = means.new_zeros(n_cameras, n, 2)
         radii = torch.zeros(n_cameras, n, 2, dtype=torch.int32)
         projection.project(
-            *geometry, *cameras, *task.lens, options.far, options.is_antialiased,
-            candidates, offsets, splats.numpy(), depths.numpy(), means2d.numpy(), radii.numpy(), ALL,
+            *geometry, *colors, *cameras, *task.lens, options.far, options.is_antialiased, task.degree,
+            candidates, offsets, splats.numpy(), depths.numpy(), tile_rows, means2d.numpy(), radii.numpy(), ALL,
         )  # fmt: skip
-        shading.shade(geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats.numpy(), ALL)
         ctx.arrays = (geometry, colors, cameras, candidates, offsets, splats.numpy())
         ctx.task, ctx.dtypes = task, (viewmats.dtype, slices.dtype)
         ctx.slices_shape = slices.shape
-        rest = depths, radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
+        rest = depths, torch.from_numpy(tile_rows), radii, torch.from_numpy(candidates), torch.from_numpy(offsets)
         ctx.mark_non_differentiable(*rest)
         return means2d, splats, *rest
 
@@ -79,16 +79,12 @@ class _Project(torch.autograd.Function):
         geometry, colors, cameras, candidates, offsets, splats = ctx.arrays
         task = ctx.task
         v_geometry, v_colors = ([np.zeros_like(x) for x in arrays] for arrays in (geometry, colors))
-        v_viewmats = np.zeros((projection.CHUNKS, *cameras[0].shape))
-        v_slices = np.zeros((projection.CHUNKS, *cameras[2].shape))
-        v_splats = _array(v_splats)
+        v_viewmats = np.zeros((CHUNKS, *cameras[0].shape))
+        v_slices = np.zeros((CHUNKS, *cameras[2].shape))
         projection.project_backward(
-            *geometry, *cameras, *task.lens, task.options.is_antialiased,
-            candidates, offsets, splats, v_splats, _array(v_means2d), *v_geometry, v_viewmats, v_slices, ALL,
-        )  # fmt: skip
-        shading.shade_backward(
-            geometry[0], *colors, cameras[0], task.degree, candidates, offsets, splats, v_splats,
-            v_geometry[0], *v_colors, v_viewmats, ALL,
+            *geometry, *colors, *cameras, *task.lens, task.options.is_antialiased, task.degree,
+            candidates, offsets, splats, _array(v_splats), _array(v_means2d),
+            *v_geometry, *v_colors, v_viewmats, v_slices, ALL,
         )  # fmt: skip
         gradients = [torch.from_numpy(x) for x in (*v_geometry, *v_colors)]
         v_viewmats = torch.from_numpy(v_viewmats.sum(0)).to(ctx.dtypes[0])
@@ -103,12 +99,15 @@ class _Blend(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, means2d, splats, depths, candidates, offsets, weights, task):
+    def forward(ctx, means2d, splats, depths, tile_rows, candidates, offsets, weights, task):
         splats, candidates, offsets = splats.detach().numpy(), candidates.numpy(), offsets.numpy()
         count, height, width = len(means2d), task.height, task.width
         bits, passes = (np.uint32, 3) if splats.dtype == np.float32 else (np.uint64, 6)
-        order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets)
-        tile_starts, entries, slots, pair_starts = tiles.tile_lists(splats, order, offsets, *task.grid)
+        segments = np.empty(len(candidates), np.uint8)
+        order = tiles.sort_by_depth(depths.numpy().view(bits), passes, offsets, segments)
+        tile_starts, entries, pair_starts = tiles.tile_lists(
+            splats, tile_rows.numpy(), order, segments, offsets, *task.grid
+        )
         background = np.asarray(task.options.background, splats.dtype)
         pictures = [np.empty((count, height, size), splats.dtype) for size in (3 * width, width, width)]
         blocks = np.empty((len(splats), len(entries)), np.uint64)
@@ -118,7 +117,7 @@ class _Blend(torch.autograd.Function):
             rows = _array(weights.to(means2d.dtype).reshape(count, -1).expand(count, height))
             means = [np.empty((1, *x.shape[1:]), x.dtype) for x in pictures]
             averaging.average(*pictures, rows, task.is_linear, *(x[0] for x in means), ALL)
-        ctx.arrays = (splats, entries, tile_starts, slots, pair_starts, *task.grid, *pictures, blocks, rows)
+        ctx.arrays = (splats, entries, tile_starts, pair_starts, *task.grid, *pictures, blocks, rows)
         ctx.candidates, ctx.task, ctx.shape = (candidates, offsets), task, means2d.shape
         ctx.weights = None if weights is None else (weights.shape, weights.dtype)
         ctx.set_materialize_grads(False)
@@ -136,19 +135,19 @@ class _Blend(torch.autograd.Function):
         if not len(v_rgb):
             v_rgb = np.zeros_like(rgb if ctx.weights is None else rgb[:1])
         v_splats, v_means2d = np.empty_like(splats), np.zeros(ctx.shape, splats.dtype)
-        v_pairs = np.empty((len(entries), projection.GRADIENTS), splats.dtype)
+        v_pairs = np.empty((len(entries), GRADIENTS), splats.dtype)
         blending.blend_backward(
             *ctx.arrays, ctx.task.is_linear, v_rgb, v_alpha, v_depth, v_subframes, *ctx.candidates,
             v_pairs, v_splats, v_means2d, ALL,
         )  # fmt: skip
         v_weights = None
-        if ctx.needs_input_grad[5]:
+        if ctx.needs_input_grad[6]:
             by_row = np.empty_like(rows)
             v_means = v_rgb[0], *(v[0] if len(v) else v[:, 0] for v in (v_alpha, v_depth))
             averaging.weigh(rgb, alpha, depth, ctx.task.is_linear, *v_means, by_row, ALL)
             shape, dtype = ctx.weights
             v_weights = torch.from_numpy(by_row if len(shape) == 2 else by_row.sum(1)).to(dtype)
-        return torch.from_numpy(v_means2d), torch.from_numpy(v_splats), None, None, None, v_weights, None
+        return torch.from_numpy(v_means2d), torch.from_numpy(v_splats), None, None, None, None, v_weights, None
 
 
 class CpuRasterizer:
@@ -175,11 +174,11 @@ class CpuRasterizer:
             slices = cameras.viewmats.new_empty(0, 2, 4, 4)
         num_subframes, is_linear = (1, False) if burst is None else (len(cameras), burst.is_linear)
         task = _Task(cameras.width, cameras.height, num_subframes, is_linear, degree, options)
-        means2d, splats, depths, radii, candidates, offsets = _Project.apply(
+        means2d, splats, depths, tile_rows, radii, candidates, offsets = _Project.apply(
             scene.means, scene.quats, scene.scales, scene.opacities, scene.params["sh0"], scene.params["shN"],
             cameras.viewmats, cameras.Ks, slices, task,
         )  # fmt: skip
         weights = None if burst is None else burst.weights
-        *pictures, subframes = _Blend.apply(means2d, splats, depths, candidates, offsets, weights, task)
+        *pictures, subframes = _Blend.apply(means2d, splats, depths, tile_rows, candidates, offsets, weights, task)
         info = ProjectionInfo(means2d=means2d, radii=radii, width=cameras.width, height=cameras.height)
         return Render(*pictures, info, is_linear=is_linear, subframes=subframes)

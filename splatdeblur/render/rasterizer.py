@@ -6,7 +6,7 @@ from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import BackendError
@@ -74,6 +74,11 @@ class ProjectionInfo:
     radii: Int[Tensor, "camera N 2"]
     width: int
     height: int
+
+    @property
+    def is_drawn(self) -> Bool[Tensor, "N"]:
+        """Which Gaussians at least one of the cameras shows."""
+        return (self.radii[..., 0] > 0).any(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,14 @@
 """Loss terms against an independent library, naive loops and finite differences."""
 
+from functools import partial
+
 import pytest
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from splatdeblur.optimize.losses import photometric, ssim, ssim_by_products, temporal
+from splatdeblur.optimize.losses import Loss, photometric, scene_prior, ssim, ssim_by_products, temporal
 from splatdeblur.optimize.ssim_kernel import C2
+from splatdeblur.scene import Gaussians
 
 
 def pictures(height, width, dtype=torch.float32):
@@ -82,3 +85,12 @@ def test_the_temporal_term_counts_change_between_neighbours_only():
     assert temporal(frames[:1]) == 0
     frames[1:] = 0.5
     assert temporal(frames) == 0.25
+
+
+def test_only_what_a_photo_shows_is_charged():
+    loss, scene_scale = Loss(opacity=0.3, scale=0.2), 4.0
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(1))
+    scene = Gaussians.from_raw(draw(6, 3), draw(6, 4), draw(6, 3), draw(6), draw(6, 1, 3))
+    is_seen = torch.tensor([True, False, True, True, False, False])
+    expected = (0.3 * scene.opacities[is_seen].sum() + 0.2 / 3 * scene.scales[is_seen].sum() / scene_scale) / 6
+    torch.testing.assert_close(scene_prior(scene, loss, scene_scale, is_seen), expected)

@@ -141,15 +141,17 @@ def test_a_burst_that_shows_nothing_is_background_with_no_gradient():
 
 
 @numba.njit
-def _fast(x, powers, exponentials):
+def _fast(x, powers, exponentials, logarithms):
     for i in range(len(x)):
         powers[i] = maths.power_2_4(x[i])
         exponentials[i] = maths.exp(-x[i])
+        logarithms[i] = maths.log(x[i])
 
 
 def test_fast_functions_are_right_to_single_precision():
     x = np.concatenate([np.geomspace(0.05, 1e3, 4000), np.geomspace(1e-6, 80, 4000)]).astype(np.float32)
-    powers, exponentials = np.empty_like(x), np.empty_like(x)
-    _fast(x, powers, exponentials)
+    powers, exponentials, logarithms = np.empty((3, len(x)), np.float32)
+    _fast(x, powers, exponentials, logarithms)
     np.testing.assert_allclose(powers[:4000], x[:4000].astype(float) ** 2.4, rtol=2e-6)
     np.testing.assert_allclose(exponentials, np.exp(-x.astype(float)), rtol=1e-5, atol=1e-37)
+    np.testing.assert_allclose(logarithms, np.log(x.astype(float)), rtol=2e-7, atol=1e-7)

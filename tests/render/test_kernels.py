@@ -15,7 +15,7 @@ from render.scenes import cameras, case, raw_scene, slices
 from splatdeblur.geometry import Cameras
 from splatdeblur.render import Burst
 from splatdeblur.render.cpu import CpuRasterizer
-from splatdeblur.render.kernels import average, blend, colors, culling, projection, tiles
+from splatdeblur.render.kernels import average, blend, colors, culling, ellipses, projection, tiles
 from splatdeblur.render.kernels.cache import HERE as KERNELS
 from splatdeblur.render.kernels.cache import cache_folder
 from splatdeblur.render.kernels.shares import ALL, COMMON, spread
@@ -41,7 +41,7 @@ def specialisations() -> dict[str, int]:
     """Of every compiled function: for how many argument types it has been compiled."""
     return {
         f"{module.__name__}.{name}": len(kernel.signatures)
-        for module in (average, blend, colors, culling, projection, tiles)
+        for module in (average, blend, colors, culling, ellipses, projection, tiles)
         for name, kernel in vars(module).items()
         if isinstance(kernel, Dispatcher)
     }
@@ -61,9 +61,9 @@ def test_a_second_process_compiles_nothing():
     draw(raw_scene(20), cameras(32, 24), "thick")
     script = """
 from render.scenes import cameras, raw_scene
-from render.test_kernels import blend, colors, draw, projection
+from render.test_kernels import blend, culling, draw, projection
 draw(raw_scene(20), cameras(32, 24), "thick")
-kernels = [projection.project, projection.project_backward, colors.shade, blend.blend, blend.blend_backward]
+kernels = [culling.cull, projection.project, projection.project_backward, blend.blend, blend.blend_backward]
 print(sum(len(k.stats.cache_hits) for k in kernels), sum(len(k.stats.cache_misses) for k in kernels))
 """
     tests = Path(__file__).parents[1]

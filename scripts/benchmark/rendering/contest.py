@@ -20,7 +20,7 @@ from .scalar import ScalarRender
 from .workloads import Workload, path
 
 STAGES = {
-    "culling": "projection", "projection": "projection", "colors": "projection", "tiles": "tile lists",
+    "culling": "projection", "projection": "projection", "tiles": "tile lists",
     "blend": "blending", "average": "blending",
 }  # fmt: skip
 

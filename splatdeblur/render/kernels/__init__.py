@@ -12,8 +12,8 @@ from .cache import cache_folder
 # Only while these modules are imported, which is when numba decides where to cache them: others' functions are theirs.
 _elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, cache_folder()
 try:
-    from . import average, blend, colors, culling, projection, tiles
+    from . import average, blend, culling, projection, tiles
 finally:
     numba.config.CACHE_DIR = _elsewhere
 
-__all__ = ["average", "blend", "colors", "culling", "projection", "tiles"]
+__all__ = ["average", "blend", "culling", "projection", "tiles"]

@@ -6,8 +6,8 @@ The gradient by the sub-frames is taken where it is used, in `blend.blend_backwa
 from numba import njit
 
 from .maths import FASTMATH, power_2_4
-from .projection import INLINE, OPTIONS
 from .shares import ALL, spread
+from .splats import INLINE, OPTIONS
 
 BANDS = 64  # of rows; the shares of the work
 FOOT = 0.04045  # up to here the sRGB curve is a straight line; see geometry.linear_from_srgb

@@ -18,7 +18,8 @@ from numba import njit
 from ..rasterizer import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 from .average import light
 from .maths import FASTMATH, exp, lowest_bit, prefetch
-from .projection import (
+from .shares import ALL, spread
+from .splats import (
     BLUE,
     CHUNKS,
     COLUMNS,
@@ -31,16 +32,15 @@ from .projection import (
     OPACITY,
     RED,
     SLOPE,
+    TILE,
     XX,
     XY,
     YY,
     X,
     Y,
 )
-from .projection import INLINE as PLAIN_INLINE
-from .projection import OPTIONS as PLAIN_OPTIONS
-from .shares import ALL, spread
-from .tiles import TILE
+from .splats import INLINE as PLAIN_INLINE
+from .splats import OPTIONS as PLAIN_OPTIONS
 
 BLOCK = 4  # px; a block's pixels are neighbours in memory
 PIXELS = BLOCK * BLOCK
@@ -142,15 +142,15 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
                 blocks[subframe, begin : tile_starts[tile + 1]] = 0
                 break
             for entry in range(begin, end):
-                g = entries[entry]
-                _prefetch(splats, subframe, entries[min(entry + BATCH, last)])
+                g = entries[entry, 0]
+                _prefetch(splats, subframe, entries[min(entry + BATCH, last), 0])
                 blocks[subframe, entry] = living & _covered_blocks(
                     splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top),
                     splats[subframe, g, HALF_WIDTH], splats[subframe, g, HALF_HEIGHT],
                     splats[subframe, g, HALF_ROW], splats[subframe, g, SLOPE],
                 )  # fmt: skip
             for entry in range(begin, end):
-                todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry]
+                todo, touched, g = blocks[subframe, entry], np.uint64(0), entries[entry, 0]
                 x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
                 a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
                 k, opacity = half * splats[subframe, g, YY], splats[subframe, g, OPACITY]
@@ -223,7 +223,7 @@ def _gather(work, subframe, pair_starts, v_pairs, candidates, offsets, v_splats,
 
 @njit(**OPTIONS)
 def blend_backward(
-    splats, entries, tile_starts, slots, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
+    splats, entries, tile_starts, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
     weights, is_linear, v_rgb, v_alpha, v_depth, v_subframes, candidates, offsets, v_pairs, v_splats, v_means2d, share,
 ):  # fmt: skip
     """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
@@ -278,9 +278,9 @@ def blend_backward(
         last = tile_starts[tile + 1] - 1
         for entry in range(tile_starts[tile], tile_starts[tile + 1]):
             ahead = min(entry + AHEAD, last)
-            _prefetch(splats, subframe, entries[ahead])
-            prefetch(v_pairs, np.int64(slots[ahead]) * GRADIENTS)
-            todo, slot, g = blocks[subframe, entry], slots[entry], entries[entry]
+            _prefetch(splats, subframe, entries[ahead, 0])
+            prefetch(v_pairs, np.int64(entries[ahead, 1]) * GRADIENTS)
+            todo, g, slot = blocks[subframe, entry], entries[entry, 0], entries[entry, 1]
             if todo == 0:
                 for column in range(GRADIENTS):
                     v_pairs[slot, column] = zero

@@ -4,8 +4,10 @@ import numpy as np
 from numba import njit
 
 from ..rasterizer import ALPHA_MIN
-from .projection import CHUNKS, INLINE, MARGIN, OPTIONS, SIGMAS_MAX
+from .ellipses import MARGIN, SIGMAS_MAX
+from .lanes import along, view_row
 from .shares import ALL, spread
+from .splats import CHUNKS, INLINE, OPTIONS
 
 SLACK = 1.01  # the test must never refuse what the full projection would draw
 
@@ -25,16 +27,6 @@ def _reaches(u, size, variance):
 
 
 @njit(**INLINE)
-def _row(views, c, row):
-    return views[c, row, 0], views[c, row, 1], views[c, row, 2], views[c, row, 3]
-
-
-@njit(**INLINE)
-def _along(row, x, y, z):
-    return row[0] * x + row[1] * y + row[2] * z + row[3]
-
-
-@njit(**INLINE)
 def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near, far, begin, seen):
     """Sets in `seen` which Gaussians, from `begin` on, have a ball around them that reaches the picture of camera c.
 
@@ -43,27 +35,27 @@ def _mark(means, scales, c, viewmats, Ks, slices, width, height, dilation, near,
     fx, cx, fy, cy = Ks[c, 0, 0], Ks[c, 0, 2], Ks[c, 1, 1], Ks[c, 1, 2]
     # No row of the Jacobian times the Gaussian's axes is longer than the row times the longest axis.
     wide, high = 1 + _largest_slope(fx, cx, width) ** 2, 1 + _largest_slope(fy, cy, height) ** 2
-    to_x, to_y, to_z = _row(viewmats, c, 0), _row(viewmats, c, 1), _row(viewmats, c, 2)
+    to_x, to_y, to_z = view_row(viewmats, c, 0), view_row(viewmats, c, 1), view_row(viewmats, c, 2)
     is_thick = slices.shape[0] > 0
     # Rows that give x, y and z at both ends of the slice; of no use, but there, where sub-frames are instants.
     first, last = (2 * c, 2 * c + 1) if is_thick else (0, 0)
     views = slices if is_thick else viewmats
-    x0, y0, z0 = _row(views, first, 0), _row(views, first, 1), _row(views, first, 2)
-    x1, y1, z1 = _row(views, last, 0), _row(views, last, 1), _row(views, last, 2)
+    x0, y0, z0 = view_row(views, first, 0), view_row(views, first, 1), view_row(views, first, 2)
+    x1, y1, z1 = view_row(views, last, 0), view_row(views, last, 1), view_row(views, last, 2)
     for i in range(seen.shape[0]):
         g = begin + i
-        x, y, z = float(means[g, 0]), float(means[g, 1]), float(means[g, 2])
-        depth = _along(to_z, x, y, z)
+        mean = float(means[g, 0]), float(means[g, 1]), float(means[g, 2])
+        depth = along(to_z, mean)
         rz = 1 / depth
-        u, v = fx * rz * _along(to_x, x, y, z) + cx, fy * rz * _along(to_y, x, y, z) + cy
+        u, v = fx * rz * along(to_x, mean) + cx, fy * rz * along(to_y, mean) + cy
         size = rz * max(scales[g, 0], scales[g, 1], scales[g, 2])
         xx, yy = (fx * size) ** 2 * wide + dilation, (fy * size) ** 2 * high + dilation
         if is_thick:
-            start, end = _along(z0, x, y, z), _along(z1, x, y, z)
+            start, end = along(z0, mean), along(z1, mean)
             has_moved = (start > near) & (end > near)
-            # As `projection.displacement`.
-            dx = fx * (_along(x1, x, y, z) / end - _along(x0, x, y, z) / start)
-            dy = fy * (_along(y1, x, y, z) / end - _along(y0, x, y, z) / start)
+            # As `ellipses.find_strokes`.
+            dx = fx * (along(x1, mean) / end - along(x0, mean) / start)
+            dy = fy * (along(y1, mean) / end - along(y0, mean) / start)
             xx += dx * dx / 12 if has_moved else 0.0
             yy += dy * dy / 12 if has_moved else 0.0
         # Written so that NaN is refused.

@@ -83,6 +83,32 @@ def _exp(x):
     return polynomial
 
 
+def log(x):
+    """log(x) for x > 0, of neither the smallest nor the largest numbers."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(log, inline="always")
+def _log(x):
+    if x != types.float32:
+        return lambda x: math.log(x)
+
+    # Of x = 2^whole m, with m from sqrt(1/2) to sqrt(2), log m = 2 artanh((m - 1) / (m + 1)).
+    root_half, ln2, one, two = np.int32(0x3F3504F3), np.float32(0.6931471805599453), np.float32(1), np.float32(2)
+    c3, c5, c7, c9 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
+
+    def series(x):
+        whole = (_bits_of_float32(x) - root_half) >> np.int32(23)
+        m = _float32_of_bits(_bits_of_float32(x) - (whole << np.int32(23)))
+        t = (m - one) / (m + one)
+        square = t * t
+        return np.float32(whole) * ln2 + two * t * (
+            one + square * (c3 + square * (c5 + square * (c7 + square * c9)))
+        )
+
+    return series
+
+
 def power_2_4(x):
     """x^2.4 for x > 0, of neither the smallest nor the largest numbers."""
     raise NotImplementedError("only inside compiled code")
