@@ -41,7 +41,7 @@ def telling(
         return Window.whole(width, height)
     lost = _detail(sharp) - _detail(photo)
     if keep is not None:
-        lost = lost * keep[:-1, :-1]
+        lost = torch.where(keep[:-1, :-1], lost, lost.min())
     sums = torch.nn.functional.avg_pool2d(lost[None, None], (size[0] - 1, size[1] - 1), stride=WINDOW_STEP_PX)[0, 0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
     return Window(column * WINDOW_STEP_PX, row * WINDOW_STEP_PX, size[1], size[0], width, height)
@@ -84,8 +84,7 @@ def judge_photos(trainer: "Trainer") -> str:
         found = judge(
             exposure, frame, trainer._render_fn(seen), still.within(window), window.of(photo),
             None if keep is None else window.of(keep), window=window, focal_px=focal_px,
-            num_subframes=max(counts[frame], 2), charges=charges,
-            looks=looks,
+            num_subframes=max(counts[frame], 2), charges=charges, looks=looks,
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
         trainer.causes[frame] = found.cause

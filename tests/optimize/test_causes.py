@@ -98,6 +98,8 @@ def test_the_part_of_a_photo_that_lost_the_most_detail_is_looked_at():
     keep[:, 120:] = False
     photo[10:30, 10:30] = 0.5
     assert telling(photo, sharp, keep).left < 30
+    rough = sharp + torch.rand(150, 240, 3, generator=torch.Generator().manual_seed(1))  # more detail than there was
+    assert telling(rough, sharp, keep).left + 89 <= 120
     assert telling(photo[:60, :80], sharp[:60, :80], None) == Window.whole(80, 60)
 
 
