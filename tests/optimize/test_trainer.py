@@ -89,7 +89,7 @@ def test_every_preset_trains(name):
 
 
 def test_paths_are_held_to_the_blur_that_photos_show():
-    trainer = make_trainer(replace(CONFIG, noise=0.1), blur_px=(0.0, 3.0, 3.0, 3.0, 3.0, 1000.0))
+    trainer = make_trainer(replace(CONFIG, noise=0.1, max_path=2.0), blur_px=(0.0, 3.0, 3.0, 3.0, 3.0, 1000.0))
     list(trainer.run())
     paths = trainer.exposure.motion.path_px(trainer.photos.cameras[-1].Ks[0, 0, 0].item())
     little = 64 / 400
