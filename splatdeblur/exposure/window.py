@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -29,7 +29,7 @@ class Window:
         """All of a photo."""
         return cls(0, 0, width, height, width, height)
 
-    def of(self, picture: Float[Tensor, "photo_height photo_width *_"]) -> Tensor:
+    def of(self, picture: Shaped[Tensor, "photo_height photo_width *_"]) -> Tensor:
         """This part of a whole photo's picture."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
