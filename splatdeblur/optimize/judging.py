@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
-from .causes import JUDGE_AT, Cause, Still, judge
+from .causes import JUDGE_AT, Cause, Still, Verdict, judge
+from .losses import photometric
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -68,9 +69,11 @@ def judge_photos(trainer: "Trainer") -> str:
         charges = replace(charges, slopes=0.0)
     counts = exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
 
-    def forget(kind: str, parameter: Tensor) -> None:
-        """Makes the optimizer forget how a parameter moved."""
-        trainer.optimizers[kind].state.pop(parameter, None)
+    def error(frame: int) -> float:
+        """Of the whole photo as it is predicted."""
+        predicted = trainer._predict(-1, frame, num_subframes=max(counts[frame], 2))
+        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
+        return photometric(predicted, photo, charges.dssim, keep, charges.slopes).item()
 
     for frame, looks in enumerate(trainer.photos.looks):
         camera = cameras.at(frame)
@@ -87,15 +90,32 @@ def judge_photos(trainer: "Trainer") -> str:
             num_subframes=max(counts[frame], 2), charges=charges, looks=looks,
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
-        trainer.causes[frame] = found.cause
-        if found.lens is not None or lens.focus[frame].any():
-            lens.focus[frame].copy_(torch.zeros(2) if found.lens is None else found.lens.values)
-            forget("focus", lens.focus[frame])
-        if found.path is not None:
-            motion.trace(frame, *(found.path.values / focal_px))
-        elif found.cause == Cause.FOCUS:
-            exposure.shorten(frame, STILL_PATH * camera.width, focal_px)
-        if found.path is not None or found.cause == Cause.FOCUS:
-            forget("motion", motion.control_points[frame])
+        before, learned = error(frame), [x.clone() for x in (lens.focus[frame], motion.control_points[frame])]
+        changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
+        if changed and error(frame) > before:  # the part that was looked at is not the whole
+            lens.focus[frame].copy_(learned[0])
+            motion.control_points[frame].copy_(learned[1])
+        else:
+            trainer.causes[frame] = found.cause
+            for kind, parameter in changed:  # the optimizer forgets how they moved
+                trainer.optimizers[kind].state.pop(parameter, None)
     told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := trainer.causes.count(cause)))
     return f"what blurred the photos: {told}"
+
+
+def _put_right(
+    exposure: Exposure, frame: int, found: Verdict, still_px: float, focal_px: float
+) -> list[tuple[str, Tensor]]:
+    """Makes a photo's path and lens those of a verdict; what was changed, by the name of its optimizer."""
+    lens, motion = exposure.lens.focus, exposure.motion
+    changed = []
+    if found.lens is not None or lens.focus[frame].any():
+        lens.focus[frame].copy_(torch.zeros(2) if found.lens is None else found.lens.values)
+        changed.append(("focus", lens.focus[frame]))
+    if found.path is not None:
+        motion.trace(frame, *(found.path.values / focal_px))
+    elif found.cause == Cause.FOCUS:
+        exposure.shorten(frame, still_px, focal_px)
+    if found.path is not None or found.cause == Cause.FOCUS:
+        changed.append(("motion", motion.control_points[frame]))
+    return changed

@@ -8,8 +8,8 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 
 from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Window
 from splatdeblur.optimize import Looks
-from splatdeblur.optimize.causes import Cause, simplest
-from splatdeblur.optimize.fits import smeared
+from splatdeblur.optimize.causes import Cause, Verdict, simplest
+from splatdeblur.optimize.fits import Fit, smeared
 from splatdeblur.optimize.judging import judge_photos, telling
 
 WITH_LENS = replace(
@@ -176,3 +176,14 @@ def test_photos_out_of_focus_keep_hardly_any_path(trained):
     focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
     lengths = [trainer.exposure.blur_px(frame, focal_px).item() for frame in (2, 3)]
     assert lengths[0] <= 64 / 400 * 1.01 < 3 < lengths[1]
+
+
+def test_what_explains_a_part_of_a_photo_and_not_the_whole_is_not_believed(trained, monkeypatch):
+    trainer = make_young(trained)
+    verdict = Verdict(Cause.FOCUS, Fit(torch.tensor([0.4, 0.4]), 0.0))
+    monkeypatch.setattr("splatdeblur.optimize.judging.judge", lambda *_, **__: verdict)
+    before = everything(trainer)
+    judge_photos(trainer)
+    assert trainer.causes == [Cause.UNKNOWN] * 6
+    trainer.judgements = 0
+    assert torch.equal(everything(trainer), before)
