@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
-from .causes import JUDGE_AT, Cause, Still, Verdict, judge
+from .causes import JUDGE_AT, TOLD, Cause, Still, Verdict, judge
 from .losses import photometric
 
 if TYPE_CHECKING:
@@ -69,12 +69,6 @@ def judge_photos(trainer: "Trainer") -> str:
         charges = replace(charges, slopes=0.0)
     counts = exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
 
-    def error(frame: int) -> float:
-        """Of the whole photo as it is predicted."""
-        predicted = trainer._predict(-1, frame, num_subframes=max(counts[frame], 2))
-        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
-        return photometric(predicted, photo, charges.dssim, keep, charges.slopes).item()
-
     for frame, looks in enumerate(trainer.photos.looks):
         camera = cameras.at(frame)
         photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
@@ -82,7 +76,8 @@ def judge_photos(trainer: "Trainer") -> str:
             continue
         focal_px, whole = camera.Ks[0, 0, 0].item(), Window.whole(camera.width, camera.height)
         still = Still.of(trainer._render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
-        window = telling(photo, exposure.tone(still.light, frame, True, whole), keep)
+        sharp = exposure.tone(still.light, frame, True, whole)
+        window = telling(photo, sharp, keep)
         seen = camera.cropped(window.left, window.top, window.width, window.height)
         found = judge(
             exposure, frame, trainer._render_fn(seen), still.within(window), window.of(photo),
@@ -90,9 +85,11 @@ def judge_photos(trainer: "Trainer") -> str:
             num_subframes=max(counts[frame], 2), charges=charges, looks=looks,
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
         )  # fmt: skip
-        before, learned = error(frame), [x.clone() for x in (lens.focus[frame], motion.control_points[frame])]
+        learned = [x.clone() for x in (lens.focus[frame], motion.control_points[frame])]
         changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
-        if changed and error(frame) > before:  # the part that was looked at is not the whole
+        blurred = trainer._predict(-1, frame, num_subframes=max(counts[frame], 2))
+        with_blur, without = (photometric(x, photo, charges.dssim, keep, charges.slopes) for x in (blurred, sharp))
+        if changed and with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
             lens.focus[frame].copy_(learned[0])
             motion.control_points[frame].copy_(learned[1])
         else:

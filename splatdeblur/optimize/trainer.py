@@ -71,8 +71,8 @@ class TrainConfig:
         is_antialiased: Mip-Splatting's opacity compensation.
         random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
         noise: std of the initial control points of motion, in radians.
-        max_path: a photo's blur path, and its disks out of focus, are held to so many times the blur that shows in the
-            photo, and a little more; 0 for no bound.
+        max_path: a photo's blur path is held to so many times the blur that shows in the photo, and a little more; its
+            disks out of focus to half as many times the blur of its most blurred parts. 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
             that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
             that is learned (and twice again).
@@ -366,7 +366,7 @@ class Trainer:
         self.exposure.shorten(frame, self.config.max_path * self._moved_px(frame) + sharp_px, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
-            largest = self.config.max_path * looks.most_px + sharp_px
+            largest = self.config.max_path / 2 * looks.most_px + sharp_px
             if disk > largest:
                 self.exposure.lens.focus.narrow(frame, largest / disk)
 
