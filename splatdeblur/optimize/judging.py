@@ -58,8 +58,9 @@ def _detail(picture: Float[Tensor, "height width 3"]) -> Float[Tensor, "_ _"]:
 def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
-    In the part that lost the most detail, a better witness than whole photos, and quicker. At full training size:
-    smaller pictures of a scene are sharper than reduced photos, so any blur would seem to explain something.
+    In the part that lost the most detail, a better witness than whole photos, and quicker; but what is found there
+    must leave the whole photo no worse explained than without any blur. At full training size: smaller pictures of a
+    scene are sharper than reduced photos, so any blur would seem to explain something.
     """
     trainer.judgements += 1
     cameras, exposure = trainer.photos.cameras[-1], trainer.exposure
@@ -87,13 +88,16 @@ def judge_photos(trainer: "Trainer") -> str:
         )  # fmt: skip
         learned = [x.clone() for x in (lens.focus[frame], motion.control_points[frame])]
         changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
+        told_before, trainer.causes[frame] = trainer.causes[frame], found.cause
+        if not changed:
+            continue
         blurred = trainer._predict(-1, frame, num_subframes=max(counts[frame], 2))
         with_blur, without = (photometric(x, photo, charges.dssim, keep, charges.slopes) for x in (blurred, sharp))
-        if changed and with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
+        if with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
             lens.focus[frame].copy_(learned[0])
             motion.control_points[frame].copy_(learned[1])
+            trainer.causes[frame] = told_before
         else:
-            trainer.causes[frame] = found.cause
             for kind, parameter in changed:  # the optimizer forgets how they moved
                 trainer.optimizers[kind].state.pop(parameter, None)
     told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := trainer.causes.count(cause)))
