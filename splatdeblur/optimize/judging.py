@@ -76,12 +76,12 @@ def judge_photos(trainer: "Trainer") -> str:
         if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * camera.width:
             continue
         focal_px, whole = camera.Ks[0, 0, 0].item(), Window.whole(camera.width, camera.height)
-        still = Still.of(trainer._render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
+        still = Still.of(trainer.render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
         sharp = exposure.tone(still.light, frame, True, whole)
         window = telling(photo, sharp, keep)
         seen = camera.cropped(window.left, window.top, window.width, window.height)
         found = judge(
-            exposure, frame, trainer._render_fn(seen), still.within(window), window.of(photo),
+            exposure, frame, trainer.render_fn(seen), still.within(window), window.of(photo),
             None if keep is None else window.of(keep), window=window, focal_px=focal_px,
             num_subframes=max(counts[frame], 2), charges=charges, looks=looks,
             is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
@@ -91,7 +91,7 @@ def judge_photos(trainer: "Trainer") -> str:
         told_before, trainer.causes[frame] = trainer.causes[frame], found.cause
         if not changed:
             continue
-        blurred = trainer._predict(-1, frame, num_subframes=max(counts[frame], 2))
+        blurred = trainer.predict(-1, frame, num_subframes=max(counts[frame], 2))
         with_blur, without = (photometric(x, photo, charges.dssim, keep, charges.slopes) for x in (blurred, sharp))
         if with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
             lens.focus[frame].copy_(learned[0])

@@ -215,7 +215,7 @@ class Trainer:
         window = Window(left, top, width, height, camera.width, camera.height)
         return camera.cropped(left, top, width, height), photo[part], None if keep is None else keep[part], window
 
-    def _render_fn(self, camera: Cameras, background: tuple[float, ...] = (0.0, 0.0, 0.0)) -> RenderFn:
+    def render_fn(self, camera: Cameras, background: tuple[float, ...] = (0.0, 0.0, 0.0)) -> RenderFn:
         """Draws the scene as the training stands, through one photo's lens."""
         degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
         options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
@@ -256,7 +256,7 @@ class Trainer:
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
-            self._render_fn(camera, self._background()), frame, num_subframes, camera=camera, level=level, window=window
+            self.render_fn(camera, self._background()), frame, num_subframes, camera=camera, level=level, window=window
         )
         charges = self.config.loss
         if (noise := self.noise[level]) is None:
@@ -311,7 +311,7 @@ class Trainer:
         direction in time of each path, which blur leaves open and a rolling shutter does not, and its read-out."""
         self.looks_back += 1
         pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
-        predict = partial(self._predict, level)
+        predict = partial(self.predict, level)
         if len(self.exposure.tone.log_gains):
             match_brightness(self.exposure, pictures, keeps, predict)
         if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
@@ -325,15 +325,15 @@ class Trainer:
         self.growths += 1
         level = max(len(self.photos.pictures) - 2, 0)
         grown = grow_orders(
-            self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self._predict, level),
+            self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self.predict, level),
             self.photos.cameras[level].Ks[0, 0, 0].item(),
         )  # fmt: skip
         logger.info("%d of %d curves of motion got their next order", len(grown), len(self.photos))
 
-    def _predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
+    def predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
         camera = self.photos.cameras[level].at(frame)
-        return self.exposure(self._render_fn(camera), frame, num_subframes, camera=camera, level=level).srgb
+        return self.exposure(self.render_fn(camera), frame, num_subframes, camera=camera, level=level).srgb
 
     def _learn(self, loss: Tensor, render: Render, progress: float) -> None:
         rates = self.learning_rates(progress)
@@ -381,7 +381,7 @@ class Trainer:
         nothing. Asking changes nothing, and gives the same again."""
         count = self.exposure.subframe_counts(self.photos.cameras[-1].Ks[frame, 0, 0].item())[frame]
         photo, keep = self.photos.pictures[-1][frame], self.photos.keeps[-1][frame]
-        return photometric(self._predict(-1, frame, count), photo, self.config.loss.dssim, keep).item()
+        return photometric(self.predict(-1, frame, count), photo, self.config.loss.dssim, keep).item()
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, see `state_of`."""

@@ -50,7 +50,7 @@ def take(trainer, causes):
     levels = []
     for level, pictures in enumerate(trainer.photos.pictures):
         with torch.no_grad():
-            photos = [trainer._predict(level, frame, 12) for frame in range(6)]
+            photos = [trainer.predict(level, frame, 12) for frame in range(6)]
         levels.append(tuple((p + 0.01 * torch.randn(p.shape, generator=noise)).clamp(0, 1) for p in photos))
         assert levels[-1][0].shape == pictures[0].shape
     trainer.photos = replace(trainer.photos, pictures=tuple(levels))
@@ -124,7 +124,7 @@ def test_a_smeared_picture_is_what_the_path_makes_of_the_scene(trained):
     focal_px = camera.Ks[0, 0, 0]
     path = torch.tensor([[5.0, 2.0], [-3.0, 4.0]])
     trainer.exposure.motion.trace(0, *(path / focal_px))
-    render, window = trainer._render_fn(camera), Window.whole(camera.width, camera.height)
+    render, window = trainer.render_fn(camera), Window.whole(camera.width, camera.height)
     with torch.no_grad():
         sharp = render(trainer.exposure.sharp_viewmat(0)[None], None)
         moved, _ = trainer.exposure.gathered(render, 0, 12, window=window)

@@ -43,7 +43,7 @@ def test_paths_that_go_the_wrong_way_in_time_are_turned(learns_times):
         for kind, parameters in learned.items():
             for parameter in parameters:
                 parameter.copy_(true[kind])
-        photos = tuple(trainer._predict(-1, frame, 12).clamp(0, 1) for frame in range(6))
+        photos = tuple(trainer.predict(-1, frame, 12).clamp(0, 1) for frame in range(6))
         trainer.photos = replace(trainer.photos, pictures=(*trainer.photos.pictures[:-1], photos))
         for kind, parameters in learned.items():
             for frame, parameter in enumerate(parameters):

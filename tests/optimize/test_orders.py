@@ -28,7 +28,7 @@ def test_bent_paths_get_their_next_order_and_straight_ones_do_not():
         motion.orders.fill_(2)
         for frame, points in enumerate(motion.control_points):
             points.copy_(straight + bend * (frame % 2))
-        photos = tuple(trainer._predict(0, frame, 12).clamp(0, 1) for frame in range(6))
+        photos = tuple(trainer.predict(0, frame, 12).clamp(0, 1) for frame in range(6))
         noise = torch.Generator().manual_seed(0)
         photos = tuple((p + 0.02 * torch.randn(p.shape, generator=noise)).clamp(0, 1) for p in photos)
         trainer.photos = replace(trainer.photos, pictures=(photos, *trainer.photos.pictures[1:]))

@@ -24,7 +24,7 @@ def settled(true: float):
             points.copy_(torch.cat([points[:, :3], PATH * (-1) ** frame, points[:, 5:]], dim=1))
         exposure.motion.cover(1 + true)
         exposure.shutter.set_readout(true)
-        photos = tuple(trainer._predict(-1, frame, 24).clamp(0, 1) for frame in range(6))
+        photos = tuple(trainer.predict(-1, frame, 24).clamp(0, 1) for frame in range(6))
         exposure.shutter.set_readout(0.5)
         exposure.motion.cover(exposure.span.item())
     return trainer, photos
@@ -32,7 +32,7 @@ def settled(true: float):
 
 def asked(trainer, photos):
     focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
-    return trainer.exposure, photos, [None] * 6, partial(trainer._predict, -1), focal_px
+    return trainer.exposure, photos, [None] * 6, partial(trainer.predict, -1), focal_px
 
 
 @pytest.mark.parametrize("true", [0.02, 0.7])

@@ -41,3 +41,23 @@ def viewer(run):
 
     with served(run) as viewer:
         yield viewer
+
+
+@pytest.fixture
+def visitor(viewer):
+    pytest.importorskip("websockets")
+    from view.served import wait_for
+    from view.visiting import Visitor
+
+    visitor = Visitor(viewer)
+    yield visitor
+    visitor.leave()
+    wait_for(lambda: visitor.session not in viewer.sessions.values())
+
+
+@pytest.fixture
+def backgrounds(visitor, monkeypatch):
+    """The pictures of ours that were sent to be the background, newest last."""
+    sent = []
+    monkeypatch.setattr(visitor.session.client.scene, "set_background_image", lambda picture, **_: sent.append(picture))
+    return sent
