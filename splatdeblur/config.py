@@ -65,6 +65,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.loss.scale": (0, ENDLESS),
     "train.loss.temporal": (0, ENDLESS),
     "train.loss.path": (0, ENDLESS),
+    "train.loss.path_free": (0, ENDLESS),
     "train.loss.kernels": (0, ENDLESS),
     "train.loss.bend": (0, ENDLESS),
     "train.loss.response": (0, ENDLESS),

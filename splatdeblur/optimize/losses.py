@@ -27,8 +27,10 @@ class Loss:
         scale: weight of their standard deviation in scene units, likewise; keeps Gaussians small.
         temporal: weight of the mean difference between neighbouring sub-frames at the start of training; it decays
             to a hundredth of that (DeblurGS).
-        path: weight of each px, of the stage at hand, by which a photo's blur path is longer than the blur that shows
-            in the photo. It settles what photos together leave open: a scene too sharp, blurred by paths too long.
+        path: weight of each px, of the stage at hand, by which a photo's blur path is longer than `path_free` times the
+            blur that shows in the photo. It settles what photos together leave open: a scene too sharp, blurred by
+            paths too long.
+        path_free: above 1, as a photo shows less of a path where that is bent or the scene is smooth.
         path_ramp: progress over which that charge rises from nothing.
         kernels: weight of the mean share of kernels, or of sub-frames weighed at each pixel, in a photo (BAGS's and
             CoMoGaussian's sparsity of their masks).
@@ -45,6 +47,7 @@ class Loss:
     scale: float = 0.02
     temporal: float = 0.0
     path: float = 1e-3
+    path_free: float = 2.0
     path_ramp: tuple[float, float] = (0.0, 0.1)
     response: float = 0.05
     pose_anchor: float = 0.0

@@ -274,7 +274,8 @@ class Trainer:
             focal = cameras.Ks[frame, 0, 0].item()
             charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
             shows_px = self._moved_px(frame) * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            loss = loss + charge * (self.exposure.blur_px(frame, focal) - shows_px).clamp(min=0)
+            free_px = self.config.loss.path_free * shows_px
+            loss = loss + charge * (self.exposure.blur_px(frame, focal) - free_px).clamp(min=0)
         for share in (predicted.blur.gate, predicted.weighed):
             if share is not None:
                 loss = loss + self.config.loss.kernels * share.mean()

@@ -98,7 +98,7 @@ def test_paths_are_held_to_the_blur_that_photos_show():
     assert paths[5] > 2 * 3.0 + little
 
 
-def test_a_path_longer_than_the_blur_shown_is_charged_and_a_shorter_one_is_free():
+def test_a_path_much_longer_than_the_blur_shown_is_charged_and_a_shorter_one_is_free():
     def paths(loss):
         trainer = make_trainer(replace(CONFIG, noise=0.01, max_path=0.0, loss=loss), blur_px=(0.0,) * 3 + (1000.0,) * 3)
         list(trainer.run())
@@ -107,6 +107,16 @@ def test_a_path_longer_than_the_blur_shown_is_charged_and_a_shorter_one_is_free(
     free, charged = paths(Loss(path=0.0)), paths(Loss(path=0.1))
     assert (charged[:3] < 0.7 * free[:3]).all()
     assert charged[3:].mean() > 0.7 * free[3:].mean()
+
+
+def test_a_path_is_free_up_to_some_times_the_blur_shown():
+    def first_loss(**charges):
+        config = replace(CONFIG, noise=0.01, max_path=0.0, loss=Loss(path_ramp=(0.0, 0.0), **charges))
+        return make_trainer(config, blur_px=(1.0,) * 6).step().loss
+
+    uncharged = first_loss(path=0.0)
+    assert first_loss(path=0.1, path_free=100.0) == uncharged
+    assert first_loss(path=0.1, path_free=0.0) > uncharged + 0.01
 
 
 def test_the_budget_of_gaussians_is_kept_and_used():
