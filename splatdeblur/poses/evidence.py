@@ -142,12 +142,15 @@ def _links_from(start: int, seen: Bool[np.ndarray, "image point"]) -> Int[np.nda
     Source: widest paths (Pollack 1960), found as by Prim: images are reached from the firmest step down.
     """
     links, is_reached = np.zeros(len(seen), dtype=int), np.zeros(len(seen), dtype=bool)
-    times_seen = np.zeros(seen.shape[1], dtype=int)
+    by_point = np.ascontiguousarray(seen.T)
+    times_seen, firm = np.zeros(len(by_point), dtype=int), np.zeros(len(seen), dtype=int)
     image, weakest = start, int(seen[start].sum())
     for reached in range(1, len(seen) + 1):
         links[image], is_reached[image] = weakest, True
         times_seen += seen[image]
-        steps = np.where(is_reached, -1, seen[:, times_seen >= min(reached, 2)].sum(axis=1))
+        firm += by_point[seen[image] & (times_seen == 2)].sum(axis=0)
+        counts = firm if reached > 1 else by_point[seen[image]].sum(axis=0)
+        steps = np.where(is_reached, -1, counts)
         image = int(steps.argmax())
         weakest = min(weakest, int(steps[image]))
     return links
