@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,7 @@ from .optimize.doubts import Explained, doubts
 from .repose import find_by_rendering
 from .result import Result, load_result
 from .run import Run, atomic_write
-from .starting import downscale_of, make_trainer
+from .starting import make_trainer, settled
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
     """`images/` and `poses/` to `checkpoints/latest.pt`; continues where an earlier training with the same settings
     stopped. Saves on interruption, and every so often."""
     run.require(run.poses / "poses.json", "pose")
-    trainer = make_trainer(run, config)
-    settings = plain(replace(config, downscale=downscale_of(run, config)))
+    config = settled(run, config)
+    trainer, settings = make_trainer(run, config), plain(config)
     _resume(run, trainer, settings)
     if trainer.progress < 1:
         save_config(config_from_plain(settings), run.config)

@@ -40,6 +40,7 @@ def make_trainer(run: Run, config: Config, without: Collection[str] = ()) -> Tra
     chosen = [i for i in _chosen(reconstruction, Choices.load(run.choices)) if reconstruction.names[i] not in without]
     names = tuple(reconstruction.names[i] for i in chosen)
     photos = load_photos(run, config, names, reconstruction.cameras.at(chosen))
+    photos = replace(photos, velocities=tuple(reconstruction.velocities.get(name) for name in names))
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         photos.cameras[-1], reconstruction.points.float(), reconstruction.colors.float(),
@@ -155,6 +156,15 @@ def _require_sense(cameras: Cameras, downscale: float) -> None:
             f"poses or focal lengths reach {extent:.3g}; above {MAX_EXTENT:g} they are no use in single precision: "
             "repair the file that they came from, or scale its positions"
         )
+
+
+def settled(run: Run, config: Config) -> Config:
+    """Settings with what the run itself decides where they leave it open: the scale of its photos, and the read-out
+    that its poses came with."""
+    shutter = config.train.shutter
+    if not shutter.is_rolling and shutter.can_roll:
+        shutter = replace(shutter, readout=load_reconstruction(run).readout)
+    return replace(config, downscale=downscale_of(run, config), train=replace(config.train, shutter=shutter))
 
 
 def downscale_of(run: Run, config: Config) -> float:

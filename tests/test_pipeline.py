@@ -1,17 +1,22 @@
 """What training is given: the photos that are not left out, and how blurred each of them looks."""
 
 import contextlib
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import synthetic
 import torch
 from blurring import shapes, streaked
 
 from splatdeblur import pipeline, starting
 from splatdeblur.capture.choices import Choices, Use
 from splatdeblur.errors import CaptureError
-from splatdeblur.exposure import Lens, Static
+from splatdeblur.exposure import Lens, PixelWeights, Shutter, Static
+from splatdeblur.geometry import log
 from splatdeblur.optimize import Looks, TrainConfig, checkpoint
+from splatdeblur.run import Run
 
 
 def choose(run, **uses):
@@ -111,3 +116,34 @@ def test_a_photo_without_texture_counts_as_blurred_as_the_others():
     assert little < 3 < 6 < much < 24
     assert little <= unknown <= much
     assert looks[2].disks < 0.3  # it is motion
+
+
+def test_training_starts_from_the_movement_that_came_with_the_poses(tmp_path, small_config):
+    shots = synthetic.make_capture(
+        synthetic.make_scene(0), photos=4, size=(48, 32), blur_px=4, wobble=0, subframes=8, tests=1, readout=1.0
+    )
+    source = shots.save(tmp_path / "capture") / "transforms.json"
+    content = json.loads(source.read_text())
+    content |= {"exposure_time": 0.01, "rolling_shutter_time": 0.01}
+    for frame, path in zip(content["frames"], shots.path_viewmats, strict=False):  # the tests, after them, stood still
+        seconds = 0.02 * (shots.times[-1] - shots.times[0])
+        twist = log(torch.from_numpy(path[0] @ np.linalg.inv(path[-1]))) / seconds
+        flip = torch.tensor([1, -1, -1])
+        frame["camera_linear_velocity"] = (flip * twist[:3]).tolist()
+        frame["camera_angular_velocity"] = (flip * twist[3:]).tolist()
+    source.write_text(json.dumps(content))
+    run = Run(tmp_path / "run")
+    pipeline.prepare(source.parent, run, small_config, lambda *_: None)
+    pipeline.pose(run, small_config, lambda *_: None)
+    config = starting.settled(run, small_config)
+    assert config.train.shutter.readout == 1
+    exposure = starting.make_trainer(run, config).exposure
+    times = torch.from_numpy(shots.times).float()
+    for frame, path in enumerate(shots.path_viewmats):
+        found = log(exposure.path(frame, times).double() @ torch.from_numpy(np.linalg.inv(path)))
+        assert found.abs().max() < 0.1 * log(torch.from_numpy(path[0] @ np.linalg.inv(path[-1]))).abs().max()
+
+
+def test_instants_and_weights_of_other_methods_are_not_read_row_by_row(run_copy, small_config):
+    assert not Shutter(sampling="ends").can_roll and not Shutter(weights=PixelWeights()).can_roll
+    assert starting.settled(run_copy, small_config).train.shutter == small_config.train.shutter

@@ -2,7 +2,7 @@
 
 from .exposure import Exposure, Photo, RenderFn
 from .lens import Defocus, Focused, Lens, LensBlur, NoKernels, PixelKernels
-from .motion import Bezier, CubicSpline, Linear, Static
+from .motion import Bezier, CubicSpline, Linear, Motion, Static
 from .shutter import Shutter
 from .sight import SeenAs, Unchanged, Widened, as_it_is
 from .tone import Tone
@@ -12,6 +12,6 @@ from .window import Window
 
 __all__ = [
     "Bezier", "CubicSpline", "Defocus", "EvenWeights", "Exposure", "Focused", "Lens", "LensBlur", "Linear",
-    "NoKernels", "Photo", "PixelKernels", "PixelWeights", "RenderFn", "SeenAs", "Shutter", "Static", "Timing", "Tone",
-    "Trajectory", "Unchanged", "Widened", "Window", "as_it_is", "pose_at",
+    "Motion", "NoKernels", "Photo", "PixelKernels", "PixelWeights", "RenderFn", "SeenAs", "Shutter", "Static", "Timing",
+    "Tone", "Trajectory", "Unchanged", "Widened", "Window", "as_it_is", "pose_at",
 ]  # fmt: skip

@@ -267,9 +267,22 @@ class Motion(nn.Module):
         x, y = (since * velocity + since**2 * acceleration).T
         curve = torch.zeros(len(times), 6).to(x)
         curve[:, 3], curve[:, 4] = -y, x
+        self._follow(frame, times, curve)
+
+    @torch.no_grad()
+    def go(self, frame: int, velocity: Float[Tensor, "6"], span: Span) -> None:
+        """Makes a photo's curve, which covers `span` exposures, that of a camera that moves by `velocity` per exposure:
+        world units and radians, along and about its own OpenCV axes."""
+        if not self.model.controls:
+            return
+        times = torch.linspace(0, 1, 17).to(self.units)
+        turned = -velocity.to(self.units) / self.units[frame]  # the world moves the other way
+        self._follow(frame, times, (times[:, None] - 0.5) * (self.reach if self.is_elastic else span) * turned)
+
+    def _follow(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
         points = self.control_points[frame]
         points.zero_()
-        points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve).solution
+        points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve, driver="gelsd").solution
 
     @torch.no_grad()
     def path_px(self, focal_px: float, span: Span | None = None) -> Float[Tensor, "frame"]:

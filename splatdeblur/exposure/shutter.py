@@ -58,6 +58,11 @@ class Shutter:
     max_readout: float = 2.0
 
     @property
+    def can_roll(self) -> bool:
+        """Whether rows can be read one after the other: not with instants or weights of another method's."""
+        return self.sampling == "middles" and isinstance(self.weights, EvenWeights)
+
+    @property
     def is_rolling(self) -> bool:
         return self.learns_readout or self.readout > 0
 

@@ -47,6 +47,8 @@ class PhotoSet:
         keeps: of each level, the pixels that count, [height, width] each; None where all do.
         looks: how blurred each photo is, as far as the photo itself tells.
         timing: when the photos of a video were taken; None where that is not asked for.
+        velocities: at which each photo's camera moved, [6] in world units and radians per exposure, along and about
+            its own OpenCV axes; None of those where that is not known.
     """
 
     names: tuple[str, ...]
@@ -55,6 +57,7 @@ class PhotoSet:
     keeps: tuple[Masks, ...]
     looks: tuple[Looks, ...]
     timing: Timing | None = None
+    velocities: tuple[Float[Tensor, "6"] | None, ...] = ()
 
     @classmethod
     def build(
@@ -105,6 +108,7 @@ class PhotoSet:
             tuple(tuple(level[i] for i in frames) for level in self.keeps),
             tuple(self.looks[i] for i in frames),
             self.timing and self.timing.at(frames),
+            tuple(self.velocities[i] for i in frames) if self.velocities else (),
         )
 
     def to(self, device: torch.device | str) -> "PhotoSet":
@@ -116,6 +120,7 @@ class PhotoSet:
             tuple(tuple(k if k is None else k.to(device) for k in level) for level in self.keeps),
             self.looks,
             self.timing,
+            tuple(v if v is None else v.to(device) for v in self.velocities),
         )
 
 

@@ -19,6 +19,7 @@ from ..exposure import (
     Lens,
     LensBlur,
     Linear,
+    Motion,
     RenderFn,
     SeenAs,
     Shutter,
@@ -155,6 +156,10 @@ class Trainer:
         self.judges = config.looks_back and config.max_path > 0 and can_judge(self.exposure)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
+        if isinstance(self.exposure.motion, Motion):  # the path of a video tells velocities by itself
+            for frame, velocity in enumerate(photos.velocities):
+                if velocity is not None:
+                    self.exposure.motion.go(frame, velocity, self.exposure.span.item())
         self.optimizers = make_optimizers(self.scene, self.exposure, config.rates)
         self.density = DensityControl(
             config.density,

@@ -71,6 +71,7 @@ def import_poses(path: Path, capture: Capture) -> Posed:
         viewmats=posed.viewmats[[row for _, row in known]],
         lenses=lenses,
         missing=missing,
+        velocities={name: posed.velocities[v] for name, row in known if (v := posed.names[row]) in posed.velocities},
         attempts=(f"poses came from {path}: {len(known)} of {len(capture.frames)} photos",),
     )
 

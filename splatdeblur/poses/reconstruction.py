@@ -52,6 +52,9 @@ class Reconstruction:
         lost_lenses: pinholes of photos without a pose, as far as they are known, by name.
         guesses: other poses that photos without a firm one may have, [4, 4] each, by name.
         searched_s: seconds given to looking for photos without a firm pose by rendering; 0 where that was not done.
+        velocities: of cameras while their photos were exposed, where a file told them, by name: [6] each, world units
+            and radians per exposure, along and about the camera's own OpenCV axes.
+        readout: seconds from the first row's exposure to the last row's, over the exposure time, where a file told it.
     """
 
     names: tuple[str, ...]
@@ -65,6 +68,8 @@ class Reconstruction:
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
     guesses: dict[str, list[Tensor]] = field(default_factory=dict)
     searched_s: float = 0.0
+    velocities: dict[str, Tensor] = field(default_factory=dict)
+    readout: float = 0.0
 
     @property
     def doubtful(self) -> dict[str, str]:
@@ -81,7 +86,7 @@ class Posed:
         names: of the photos.
         viewmats: their poses, float64.
         lenses: one per photo, at the photo's size in px.
-        points, colors, missing, reprojection_px, attempts, evidence: as in Reconstruction.
+        points, colors, missing, reprojection_px, attempts, evidence, velocities, readout: as in Reconstruction.
         lost_lenses: of photos without a pose, as far as they are known, by name.
         guesses: other poses that photos may have, in the same world, by name.
     """
@@ -97,6 +102,8 @@ class Posed:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     lost_lenses: dict[str, pycolmap.Camera] = field(default_factory=dict)
     guesses: dict[str, list[Tensor]] = field(default_factory=dict)
+    velocities: dict[str, Tensor] = field(default_factory=dict)
+    readout: float = 0.0
 
     @property
     def is_distorted(self) -> bool:
@@ -128,6 +135,8 @@ class Posed:
             self.evidence,
             lost,
             {name: poses for name, poses in self.guesses.items() if name in doubted or name not in self.names},
+            velocities=self.velocities,
+            readout=self.readout,
         )
 
 
@@ -255,6 +264,8 @@ def _write_model(reconstruction: Reconstruction, folder: Path, made_from: str) -
         "evidence": {name: asdict(found) for name, found in reconstruction.evidence.items()},
         "lost_lenses": lost,
         "guesses": {name: [p.tolist() for p in poses] for name, poses in reconstruction.guesses.items()},
+        "velocities": {name: velocity.tolist() for name, velocity in reconstruction.velocities.items()},
+        "readout": reconstruction.readout,
         "made_from": made_from,
     }
     (folder / "poses.json").write_text(json.dumps(facts, indent=1))
@@ -336,6 +347,8 @@ def load_reconstruction(run: Run) -> Reconstruction:
                 for name, poses in facts.get("guesses", {}).items()
             },
             facts.get("searched_s", UNTOLD_SEARCH_S if facts.get("is_rendered") else 0.0),
+            {name: torch.tensor(v, dtype=torch.float64) for name, v in facts.get("velocities", {}).items()},
+            facts.get("readout", 0.0),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise PoseError(f"{run.poses} is damaged ({error}); delete it and run `splatdeblur pose` again") from error

@@ -3,6 +3,7 @@
 import logging
 import math
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pycolmap
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 FISHEYE_MODELS = ("OPENCV_FISHEYE", "FISHEYE")
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV", "PERSPECTIVE")
 MAX_SIDE_PX = 100_000
+MAX_READOUT = 20.0  # times the exposure: more than a phone in sunshine
 OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # keys by which instant-ngp names lenses without pinhole
 
 
@@ -40,7 +42,54 @@ def read_transforms(path: Path, split: str | None = None) -> Posed:
     lenses = tuple(_lens(path, content, frame, sizes) for frame in frames)
     names = tuple(frame["file_path"] for frame in frames)
     points, colors = _points(path, content)
-    return Posed(names, viewmats_from_opengl(world_from_camera), lenses, points, colors)
+    velocities, readout = _movement(path, content, frames)
+    return Posed(
+        names, viewmats_from_opengl(world_from_camera), lenses, points, colors, velocities=velocities, readout=readout
+    )
+
+
+def _movement(path: Path, content: dict, frames: list[dict]) -> tuple[dict[str, Tensor], float]:
+    """How cameras moved during their exposures, and the read-out, as in Reconstruction, where the file tells them.
+
+    Keys as phones' inertial tracking is recorded with for "Gaussian Splatting on the Move" (Seiskari et al. 2024):
+    `camera_linear_velocity` and `camera_angular_velocity` of a frame, in units or radians per second along and about
+    the camera's OpenGL axes; `exposure_time` and `rolling_shutter_time` of the file or a frame, in seconds.
+
+    Raises:
+        PoseError: they are not finite numbers, or no times.
+    """
+    velocities: dict[str, Tensor] = {}
+    readouts: list[float] = []
+    to_opencv = torch.tensor([1.0, -1.0, -1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
+    for frame in frames:
+        where = f"{path}: {frame['file_path']}"
+        fields = {**content, **frame}
+        exposure_s, readout_s = (_seconds(where, fields, key) for key in ("exposure_time", "rolling_shutter_time"))
+        if not exposure_s:
+            continue
+        readouts += [readout_s / exposure_s]
+        given = [frame.get(f"camera_{kind}_velocity") for kind in ("linear", "angular")]
+        if any(velocity is not None for velocity in given):
+            try:
+                twist = torch.tensor([velocity or [0.0] * 3 for velocity in given], dtype=torch.float64)
+            except (TypeError, ValueError) as error:
+                raise PoseError(f"{where}: camera velocities must be three numbers each") from error
+            if twist.shape != (2, 3) or not twist.isfinite().all():
+                raise PoseError(f"{where}: camera velocities must be three finite numbers each")
+            velocities[frame["file_path"]] = exposure_s * to_opencv * twist.flatten()
+    readout = min(median(readouts), MAX_READOUT) if readouts else 0.0
+    return velocities, readout
+
+
+def _seconds(where: str, fields: dict, key: str) -> float:
+    """A time; 0 where it is not told."""
+    try:
+        value = float(fields.get(key) or 0.0)
+    except (TypeError, ValueError) as error:
+        raise PoseError(f"{where}: {key} is {fields[key]!r}, need seconds") from error
+    if not 0 <= value < math.inf:
+        raise PoseError(f"{where}: {key} is {value:g}, need seconds, 0 or more")
+    return value
 
 
 def _points(path: Path, content: dict) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:

@@ -82,3 +82,13 @@ def test_a_path_stays_where_it_is_in_time_when_shutter_time_covers_more_of_it(mo
     torch.testing.assert_close(elastic(0, TIMES, 1.5), whole, atol=1e-9, rtol=0)
     assert elastic.length_px(0, 100.0, 2.0) > elastic.length_px(0, 100.0, 1.5)
     assert "reach" in elastic.state_dict() and "reach" not in make(model).state_dict()
+
+
+@pytest.mark.parametrize(("model", "reach"), [(Linear(), None), (CubicSpline(), None), (Bezier(order=3), 1.5)])
+def test_a_camera_goes_at_the_speed_it_is_told(model, reach):
+    motion = make(model, reach=reach)
+    velocity, span = torch.tensor([0.02, -0.01, 0.03, 0.004, 0.006, -0.005], dtype=torch.float64), 2.5
+    motion.go(1, velocity, span)
+    exposures = (TIMES - 0.5) * span
+    moved = inverse(VIEWMATS[1]) @ exp(exposures[:, None] * velocity)  # from camera to world
+    torch.testing.assert_close(inverse(motion(1, TIMES, span)), moved, atol=1e-9, rtol=0)

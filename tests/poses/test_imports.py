@@ -317,3 +317,37 @@ def test_an_interrupted_import_leaves_the_old_poses(tmp_path):
         find_poses(run, capture, seed=1, on_progress=stop)
     assert len(load_reconstruction(run).names) == 5
     assert {p.name for p in run.folder.iterdir()} == {"capture.json", "images", "poses"}
+
+
+def test_velocities_and_times_that_a_phone_recorded_are_those_of_one_exposure(tmp_path):
+    run, moved = Run(tmp_path / "run"), {"camera_linear_velocity": [1, 2, 3], "camera_angular_velocity": [4, 5, 6]}
+    turned = {"camera_angular_velocity": [0, 1, 0], "exposure_time": 0.02}
+    write_photos(tmp_path / "in/images")
+    write_transforms(
+        tmp_path / "in", ring_viewmats(), [moved, {}, turned, {}, {}],
+        fl_x=FOCAL, w=WIDTH, h=HEIGHT, exposure_time=0.01, rolling_shutter_time=0.015,
+    )  # fmt: skip
+    for poses in (imported(tmp_path / "in", run), load_reconstruction(run)):
+        assert {name: velocity.tolist() for name, velocity in poses.velocities.items()} == {
+            "0.png": pytest.approx([0.01, -0.02, -0.03, 0.04, -0.05, -0.06]),
+            "2.png": pytest.approx([0, 0, 0, 0, -0.02, 0]),
+        }
+        assert poses.readout == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"camera_linear_velocity": [1, 2]}, "velocities must be three"),
+        ({"camera_angular_velocity": "fast"}, "velocities must be three"),
+        ({"camera_linear_velocity": [1, 2, float("nan")]}, "three finite"),
+        ({"exposure_time": -0.01}, "exposure_time is -0.01"),
+        ({"rolling_shutter_time": "short"}, "rolling_shutter_time is 'short'"),
+    ],
+)
+def test_nonsense_about_movement_is_an_error_that_names_it(tmp_path, told, named):
+    path = write_transforms(
+        tmp_path, ring_viewmats(), [told] + 4 * [{}], fl_x=FOCAL, w=WIDTH, h=HEIGHT, **{"exposure_time": 0.01}
+    )
+    with pytest.raises(PoseError, match=named):
+        read_poses(path)
