@@ -1,0 +1,29 @@
+"""Outcomes of benchmark runs that are kept."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEC = importlib.util.spec_from_file_location("ledger", ROOT / "scripts" / "benchmark" / "ledger.py")
+MODULE = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(MODULE)
+
+
+def test_what_is_kept_comes_back_with_its_gaps_and_its_commits(tmp_path):
+    ledger = MODULE.Ledger(tmp_path / "kept.json")
+    ledger.put("b", {"psnr": 30.5, "path": math.nan, "run": "b"}, "abc")
+    ledger.put("a", {"psnr": 20.0, "path": 1.0, "run": "a"}, "abc")
+    again = MODULE.Ledger(tmp_path / "kept.json")
+    assert again.get("a") == {"psnr": 20.0, "path": 1.0, "run": "a"} and again.get("c") is None
+    assert math.isnan(again.get("b")["path"])
+    assert again.commits(["a", "b", "c"]) == "abc"
+    assert list(json.loads((tmp_path / "kept.json").read_text())) == ["a", "b"]  # sorted, for diffs that can be read
+
+
+def test_without_a_file_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ledger = MODULE.Ledger(None)
+    ledger.put("a", {"psnr": 20.0}, "abc")
+    assert ledger.get("a") == {"psnr": 20.0} and list(tmp_path.iterdir()) == []
