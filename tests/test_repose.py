@@ -25,7 +25,7 @@ from splatdeblur.poses.lenses import pinhole_lens
 from splatdeblur.poses.reconstruction import save_posed
 from splatdeblur.run import Run
 
-LOST, MISPLACED, STRANGER = "008.png", "013.png", "019.png"
+LOST, MISPLACED, STRANGER = "007.png", "013.png", "019.png"
 FIRM = Evidence("plain", inliers=200, spread=1.0, error_px=0.5, slack=1e-4, link=80)
 CONFIG = replace(
     Config(), downscale=1.0, device="cpu", train=replace(Config().train, steps=300, gaussians=2500)
