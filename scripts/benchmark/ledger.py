@@ -1,11 +1,13 @@
 """What benchmark runs came to, kept in a file that can be committed: long tables grow over days, here and there.
 
-Each outcome names the commit that made it, so that a table says how old its parts are.
+Each outcome names the commit that made it, so that a table says how old its parts are, and the settings of its run, so
+that no name comes to stand for two different runs.
 """
 
 import json
 import math
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -30,14 +32,26 @@ class Ledger:
         self.path = path
         self.outcomes: dict[str, dict] = json.loads(path.read_text()) if path and path.exists() else {}
 
-    def get(self, run: str) -> dict | None:
-        """What a run came to, its commit aside; None if it was not run yet."""
-        known = self.outcomes.get(run)
-        return known and {k: math.nan if v is None else v for k, v in known.items() if k != "commit"}
+    def get(self, run: str, settings: Sequence[str] = ()) -> dict | None:
+        """What a run came to; None if it was not run yet.
 
-    def put(self, run: str, outcome: dict, by: str) -> None:
+        Raises:
+            SystemExit: it was run with other settings.
+        """
+        known = self.outcomes.get(run)
+        if known is None:
+            return None
+        if known["settings"] != list(settings):
+            raise SystemExit(
+                f"{self.path} knows {run} with the settings {known['settings']}, not {list(settings)}; "
+                "give that variation another name"
+            )
+        return {k: math.nan if v is None else v for k, v in known.items() if k not in ("commit", "settings")}
+
+    def put(self, run: str, outcome: dict, by: str, settings: Sequence[str] = ()) -> None:
+        """Keeps what a run came to, that was made by a commit with some settings."""
         kept = {k: None if v != v else v for k, v in outcome.items()}  # JSON knows no NaN
-        self.outcomes[run] = {"commit": by, **kept}
+        self.outcomes[run] = {"commit": by, "settings": list(settings), **kept}
         if self.path is not None:
             temporary = self.path.with_suffix(".part")
             temporary.write_text(json.dumps(dict(sorted(self.outcomes.items())), indent=1) + "\n")
