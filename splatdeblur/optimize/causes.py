@@ -125,7 +125,8 @@ def judge(
     def error(light: Tensor, radius_px: Tensor | None) -> Tensor:
         if radius_px is not None:
             light = spread(light, radius_px.clamp(max=MAX_RADIUS_PX), nearness)
-        return photometric(exposure.tone(light, frame, True, window), photo, charges.dssim, keep, charges.slopes)
+        seen = exposure.tone(light, frame, True, window)
+        return photometric(seen, photo, charges.dssim, keep, charges.slopes, charges.k2)
 
     sharp, along = still.light, light_of(moved)
     none, learned = error(sharp, None).item(), error(along, None).item()

@@ -1,6 +1,6 @@
 """All photos judged: what blurred each, and what was learned of it put right."""
 
-from dataclasses import replace
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,7 @@ def judge_photos(trainer: "Trainer") -> str:
     trainer.judgements += 1
     cameras, exposure = trainer.photos.cameras[-1], trainer.exposure
     lens, motion = exposure.lens.focus, exposure.motion
-    charges = trainer.config.loss
-    if trainer.noise[-1] is not None:
-        charges = replace(charges, slopes=0.0)
+    charges = trainer.charges[-1]
     counts = exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
 
     for frame, looks in enumerate(trainer.photos.looks):
@@ -92,7 +90,8 @@ def judge_photos(trainer: "Trainer") -> str:
         if not changed:
             continue
         blurred = trainer.predict(-1, frame, num_subframes=max(counts[frame], 2))
-        with_blur, without = (photometric(x, photo, charges.dssim, keep, charges.slopes) for x in (blurred, sharp))
+        error = partial(photometric, photo=photo, dssim=charges.dssim, keep=keep, slopes=charges.slopes, k2=charges.k2)
+        with_blur, without = (error(x) for x in (blurred, sharp))
         if with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
             lens.focus[frame].copy_(learned[0])
             motion.control_points[frame].copy_(learned[1])

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..scene import Gaussians
-from .ssim_kernel import C1, C2, TAPS, WINDOW, ssim_and_gradient
+from .ssim_kernel import C1, K2, TAPS, WINDOW, ssim_and_gradient
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Loss:
 
     Attributes:
         dssim: share of (1 - SSIM) against L1.
+        k2: of that SSIM: structure with a standard deviation below it hardly counts; 0.03 is usual. Of the fine detail
+            in faint texture blur leaves less than that. The photos' noise, where it is known, is added to it.
         slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
             photo; this makes more of it. Not charged where the loss knows the photos' noise.
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
@@ -41,6 +43,7 @@ class Loss:
     """
 
     dssim: float = 0.5
+    k2: float = 0.01
     slopes: float = 0.5
     noise_from: float = 0.02
     opacity: float = 0.02
@@ -65,7 +68,7 @@ def _window_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Float
 
 
 def ssim_by_products(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = K2**2
 ) -> Float[Tensor, ""]:
     """SSIM in plain torch, on any device: the separable window as two matrix products."""
     a, b = predicted.permute(2, 0, 1), photo.permute(2, 0, 1)
@@ -94,7 +97,7 @@ class _Ssim(torch.autograd.Function):
 
 
 def ssim(
-    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = C2
+    predicted: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"], c2: float = K2**2
 ) -> Float[Tensor, ""]:
     """Mean structural similarity over all whole windows; both sides at least 11 px; gradient by `predicted` only.
 
@@ -125,16 +128,17 @@ def photometric(
     dssim: float,
     keep: Bool[Tensor, "height width"] | None = None,
     slopes: float = 0.0,
+    k2: float = K2,
 ) -> Float[Tensor, ""]:
     """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels, of the prediction
-    `as_taken`."""
+    `as_taken`; `k2`: of SSIM, see `Loss`."""
     predicted = as_taken(predicted, photo, keep)
     error = predicted - photo
     loss = (1 - dssim) * error.abs().mean()
     if slopes:
         loss = loss + slopes * (error.diff(dim=0).abs().mean() + error.diff(dim=1).abs().mean())
     if dssim:
-        loss = loss + dssim * (1 - ssim(predicted, photo))
+        loss = loss + dssim * (1 - ssim(predicted, photo, k2**2))
     return loss
 
 

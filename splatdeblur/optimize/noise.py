@@ -5,7 +5,8 @@ Source of the model: Foi et al. 2008.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import hypot
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry import linear_from_srgb, srgb_from_linear
-from .losses import as_taken, ssim
-from .ssim_kernel import C2
+from .losses import Loss, as_taken, ssim
 
 BLOCK_PX = 8
 QUIET_SHARE = 0.2  # of the blocks of like brightness: those with the least texture speak for the noise
@@ -23,7 +23,7 @@ GROUPS = 6  # of brightness
 MIN_BLOCKS = 4  # in a group that is heard
 BLACK, WHITE = 0.5 / 255, 254 / 255  # sRGB values beyond which a photo was clipped
 ROUNDING = 1 / 255 / 12**0.5  # of sRGB values, standard deviation
-DEAFNESS = 4.0  # variances of the noise added to those that SSIM compares
+DEAFNESS = 2.0  # standard deviations of the noise that SSIM is to be deaf to
 STRAIGHT_FROM = 2.5  # standard deviations from which errors count in proportion: not all that is off is noise
 
 # Differences of differences along both axes: blind to slopes, of unit gain for white noise.
@@ -154,17 +154,13 @@ class NoiseLevel:
     def of(
         cls,
         pictures: Sequence[Float[Tensor, "_ _ 3"]],
-        threshold: float,
         keeps: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
     ) -> "NoiseLevel | None":
-        """Estimated; None where the median photo has less than `threshold`. A photo that does not tell its noise is
-        taken for that median one.
+        """Estimated; None where no photo tells. One that does not is taken for the median one.
 
         Args:
             keeps: the pixels of each picture that count; None where all do.
         """
-        if threshold >= 1:
-            return None
         keeps = keeps or (None,) * len(pictures)
         found = [estimate_noise(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
         known = sorted(
@@ -174,15 +170,24 @@ class NoiseLevel:
         if not known:
             return None
         level, usual = known[len(known) // 2]
-        return cls(tuple(noise or usual for noise in found), level) if level > threshold else None
+        return cls(tuple(noise or usual for noise in found), level)
+
+    def is_loud(self, loss: Loss) -> bool:
+        """Whether photos are charged by how probable it makes them."""
+        return self.level > loss.noise_from
+
+    def heard_by(self, loss: Loss) -> Loss:
+        """The loss, with an SSIM that is deaf to what is as faint as the noise: as it is, it rewards contrast that
+        noise only feigns. Nor are slopes charged where the noise is loud."""
+        slopes = 0.0 if self.is_loud(loss) else loss.slopes
+        return replace(loss, k2=hypot(loss.k2, DEAFNESS * self.level), slopes=slopes)
 
     def loss(
-        self, predicted: Tensor, photo: Tensor, frame: int, dssim: float, keep: Tensor | None = None
+        self, predicted: Tensor, photo: Tensor, frame: int, charges: Loss, keep: Tensor | None = None
     ) -> Float[Tensor, ""]:
         """(1 - dssim) times `noise_weighted`, on the scale of a mean absolute error of sRGB values, and dssim
-        (1 - SSIM) with the noise added to the variances: SSIM as it is rewards contrast that noise only feigns."""
-        loss = (1 - dssim) * self.level * noise_weighted(predicted, photo, self.photos[frame], keep)
-        if dssim:
-            c2 = C2 + DEAFNESS * self.level**2
-            loss = loss + dssim * (1 - ssim(as_taken(predicted, photo, keep), photo, c2))
+        (1 - SSIM)."""
+        loss = (1 - charges.dssim) * self.level * noise_weighted(predicted, photo, self.photos[frame], keep)
+        if charges.dssim:
+            loss = loss + charges.dssim * (1 - ssim(as_taken(predicted, photo, keep), photo, charges.k2**2))
         return loss

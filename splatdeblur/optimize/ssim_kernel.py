@@ -9,7 +9,7 @@ from numba import njit
 from ..render.kernels.shares import ALL, COMMON, spread
 
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004
-C1, C2 = 0.01**2, 0.03**2
+C1, K2 = 0.01**2, 0.03
 MAPS = 5  # filtered: a, b, a a, b b, a b
 
 _offsets = np.arange(WINDOW) - WINDOW // 2
@@ -112,7 +112,7 @@ def _back(a, b, taps, slopes, scale, out, share):
             )
 
 
-def ssim_and_gradient(a: np.ndarray, b: np.ndarray, c2: float = C2) -> tuple[float, np.ndarray]:
+def ssim_and_gradient(a: np.ndarray, b: np.ndarray, c2: float = K2**2) -> tuple[float, np.ndarray]:
     """Mean SSIM over all whole windows of two pictures [3, H, W], float32, and its gradient by the first."""
     channels, height, width = a.shape
     rows = np.empty((channels, MAPS, height, width - WINDOW + 1), np.float32)

@@ -150,9 +150,10 @@ class Trainer:
             lens=config.lens, sight=config.sight, noise=config.noise, generator=self.generator, timing=photos.timing,
         ).to(device)  # fmt: skip
         self.noise = [
-            NoiseLevel.of(pictures, config.loss.noise_from, keeps)
+            NoiseLevel.of(pictures, keeps) if config.loss.noise_from < 1 else None
             for pictures, keeps in zip(photos.pictures, photos.keeps, strict=True)
         ]
+        self.charges = [config.loss if noise is None else noise.heard_by(config.loss) for noise in self.noise]
         self.judges = config.looks_back and config.max_path > 0 and can_judge(self.exposure)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
@@ -263,11 +264,11 @@ class Trainer:
         predicted = self.exposure(
             self.render_fn(camera, self._background()), frame, num_subframes, camera=camera, level=level, window=window
         )
-        charges = self.config.loss
-        if (noise := self.noise[level]) is None:
-            error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes)
+        charges, noise = self.charges[level], self.noise[level]
+        if noise is not None and noise.is_loud(charges):
+            error = noise.loss(predicted.srgb, photo, frame, charges, keep)
         else:
-            error = noise.loss(predicted.srgb, photo, frame, charges.dssim, keep)
+            error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes, charges.k2)
         loss = error
         if charges.opacity or charges.scale:
             loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)

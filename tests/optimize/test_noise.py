@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from splatdeblur.geometry import linear_from_srgb, srgb_from_linear
+from splatdeblur.optimize.losses import Loss
 from splatdeblur.optimize.noise import Noise, NoiseLevel, estimate_noise, noise_weighted
 
 
@@ -33,8 +34,12 @@ def test_a_known_noise_is_found(noise):
 def test_a_clean_photo_has_none_to_speak_of_and_leaves_the_loss_alone():
     photos = [taken(shading(), Noise(0.0, 0.0), seed) for seed in range(3)]
     assert estimate_noise(photos[0]).level(photos[0]) < 0.01
-    assert NoiseLevel.of(photos, 0.02) is None
-    assert NoiseLevel.of([*photos[:1], *(taken(shading(), Noise(0.01, 0.0), i) for i in range(2))], 0.02) is not None
+    loss = Loss()
+    quiet = NoiseLevel.of(photos)
+    assert not quiet.is_loud(loss) and quiet.heard_by(loss).slopes == loss.slopes
+    assert loss.k2 < quiet.heard_by(loss).k2 < 0.03
+    loud = NoiseLevel.of([*photos[:1], *(taken(shading(), Noise(0.01, 0.0), i) for i in range(2))])
+    assert loud.is_loud(loss) and loud.heard_by(loss).slopes == 0 and loud.heard_by(loss).k2 > 2 * loud.level
 
 
 def test_photos_with_too_few_unclipped_blocks_do_not_tell_their_noise():
@@ -43,12 +48,12 @@ def test_photos_with_too_few_unclipped_blocks_do_not_tell_their_noise():
     nearly_black[:8, :24] = 0.2 + 0.6 * torch.rand(8, 24, 3, generator=generator)
     for photo in (torch.zeros(40, 40, 3), torch.ones(40, 40, 3), torch.rand(16, 16, 3), nearly_black):
         assert estimate_noise(photo) is None
-    assert NoiseLevel.of([torch.zeros(40, 40, 3)], 0.02) is None
+    assert NoiseLevel.of([torch.zeros(40, 40, 3)]) is None
 
 
 def test_a_photo_that_does_not_tell_its_noise_is_taken_for_a_usual_one():
     grainy = [taken(shading(), Noise(0.01, 0.0), seed) for seed in range(3)]
-    found = NoiseLevel.of([*grainy, torch.zeros_like(grainy[0])], 0.02)
+    found = NoiseLevel.of([*grainy, torch.zeros_like(grainy[0])])
     assert found.photos[3] in found.photos[:3]
 
 
