@@ -28,8 +28,6 @@ ALIKE = 0.4  # of what the better of both causes explains: if they differ by les
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
 SHOWN = 0.2  # of the error: less likely disks are taken for the cause only where they explain so much
 CLEAR = 0.9  # of what one cause leaves: the other is there as well where both leave less
-UNLIKELY_DISKS = 0.2  # chance below which disks are no answer beside a path
-PLAIN = 0.7  # of the error: where paths leave less, disks so unlikely are not even asked about
 SURE_DISKS = 0.55  # likelier disks are believed whatever paths do
 REGROWN, SEEN_PATH = 0.3, 0.01  # of the blur that shows, of the width: a path so long again is there
 KNOWN = 0.9  # of what disks explain: a path that explains more is not looked for
@@ -63,8 +61,7 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     left = focus if alone == Cause.FOCUS else motion
     if alone == Cause.MOTION and none - motion < TOLD * none:
         return Cause.UNKNOWN
-    is_asked = alone == Cause.FOCUS or disks >= UNLIKELY_DISKS
-    is_both = (is_asked and both < CLEAR * left) or (is_moved and alone == Cause.FOCUS)
+    is_both = both < CLEAR * left or (is_moved and alone == Cause.FOCUS)
     return Cause.BOTH if is_both else alone
 
 
@@ -130,8 +127,6 @@ def judge(
 
     sharp, along = still.light, light_of(moved)
     none, learned = error(sharp, None).item(), error(along, None).item()
-    if looks.disks < UNLIKELY_DISKS and not focus.focus[frame].any() and learned < PLAIN * none:
-        return Verdict(Cause.MOTION)
     relative = (nearness * focus.depths[frame]).clamp(max=10)
     lens = [focus.focus[frame].detach()] if focus.focus[frame].any() else []
     has_direction = looks.blur_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling
