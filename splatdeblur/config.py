@@ -61,7 +61,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.loss.dssim": (0, 1),
     "train.loss.slopes": (0, ENDLESS),
     "train.loss.noise_from": (0, ENDLESS),
-    "train.loss.k2": (1e-3, ENDLESS),
+    "train.loss.k2": (3e-3, ENDLESS),
     "train.loss.opacity": (0, ENDLESS),
     "train.loss.scale": (0, ENDLESS),
     "train.loss.temporal": (0, ENDLESS),

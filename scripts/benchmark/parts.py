@@ -3,6 +3,7 @@
 PARTS: dict[str, tuple[str, ...]] = {
     "slopes": ("train.loss.slopes=0",),
     "much-ssim": ("train.loss.dssim=0.2",),
+    "faint-texture": ("train.loss.k2=0.03",),
     "linear-light": ("train.shutter.is_linear=false",),
     "thick-subframes": ("train.shutter.is_thick=false",),
     "fine-subframes": ("train.shutter.fine_from=2",),

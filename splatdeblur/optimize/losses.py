@@ -17,8 +17,8 @@ class Loss:
 
     Attributes:
         dssim: share of (1 - SSIM) against L1.
-        k2: of that SSIM: structure with a standard deviation below it hardly counts; 0.03 is usual. Of the fine detail
-            in faint texture blur leaves less than that. The photos' noise, where it is known, is added to it.
+        k2: of that SSIM: structure with a standard deviation below it hardly counts. 0.03 is usual, but of the fine
+            detail of faint texture blur leaves less than that. Twice the photos' noise, where known, is added.
         slopes: weight of L1 between the differences of neighbouring pixels. Blur leaves little of fine detail in a
             photo; this makes more of it. Not charged where the loss knows the photos' noise.
         noise_from: photos whose noise (estimated, standard deviation of sRGB values, median over the photos at the
