@@ -223,7 +223,7 @@ class _Search:
         trained = [self.order[name] for name in self.names]
         left = [name for name in self.lost if self.looked_among.get(name, 0) < len(trained)]
         left.sort(key=lambda name: min(abs(self.order[name] - place) for place in trained))
-        return left[:MOST_AT_ONCE]
+        return left
 
     def _train(self) -> None:
         for event in self.trainer.run():
@@ -245,9 +245,12 @@ class _Search:
         return max(median(self.unexplained[frame] for frame in near), 1e-6)
 
     def _round(self, names: list[str]) -> dict[str, Guess]:
-        """Those of some lost photos that are found."""
-        new: dict[str, Guess] = {}
+        """Those of some lost photos that are found: about where they were thought to be, which is quickly seen, or,
+        where none of them is, anywhere."""
+        if new := self._found_where_they_were(names):
+            return new
         failures = 0
+        names = names[:MOST_AT_ONCE]
         for index, name in enumerate(names):
             if self._is_late() or (new and failures >= MOST_FAILURES):
                 break
@@ -258,11 +261,7 @@ class _Search:
             if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
                 continue
             guess = self._relocalizer.find(lost, self._placed.starts(name), self._likely(name))
-            guess, left = self._settled(lost, guess)
-            allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
-            ratio = left / min(allowance, MAX_UNEXPLAINED)
-            logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
-                        name, ratio, left)  # fmt: skip
+            guess, ratio = self._judged(name, lost, guess)
             if ratio <= 1:
                 new[name] = guess
                 failures = 0
@@ -270,6 +269,33 @@ class _Search:
                 failures += 1
                 self.failures[name] = min(ratio, self.failures.get(name, ratio))
         return new
+
+    def _found_where_they_were(self, names: list[str]) -> dict[str, Guess]:
+        """Those of some lost photos that structure from motion placed about right, if not firmly."""
+        found: dict[str, Guess] = {}
+        placed = [name for name in names if name in self.before.names and not self.tries[name]]
+        for index, name in enumerate(placed):
+            if self._is_late():
+                break
+            self.on_progress(index / len(placed), f"poses by rendering: looking at photo {index + 1} of {len(placed)}")
+            lost = self._photo(name)
+            if lost.keep is not None and lost.keep.float().mean() < MIN_SEEN:
+                continue
+            start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
+            guess, ratio = self._judged(name, lost, self._relocalizer.settle(lost, [start]))
+            if ratio <= 1:
+                self.tries[name] += 1
+                found[name] = guess
+        return found
+
+    def _judged(self, name: str, lost: Lost, guess: Guess) -> tuple[Guess, float]:
+        """A guess refined on what trained photos have shown, and what it leaves of what may be left unexplained."""
+        guess, left = self._settled(lost, guess)
+        allowance = self.allowance or max(MAX_OF_TRAINED * self._usual(guess.viewmat), MAX_OF_FEW)
+        ratio = left / min(allowance, MAX_UNEXPLAINED)
+        logger.info("%s by rendering: %.2f of what may be left unexplained, %.2f of what a small shift would leave",
+                    name, ratio, left)  # fmt: skip
+        return guess, ratio
 
     def _full_camera(self, name: str) -> Cameras:
         """Of a photo, at full size; its pose is where structure from motion put it, if it did."""
