@@ -9,8 +9,8 @@ import pytest
 
 LAYERS = [
     "errors", "run", "geometry", "blur", "capture", "poses", "doctor", "scene", "render", "exposure", "optimize",
-    "evaluate", "view", "config", "result", "subject", "renders", "export", "starting", "search_starts", "repose",
-    "pipeline", "showing", "cli",
+    "evaluate", "view", "config", "result", "subject", "renders", "export", "starting", "search_starts", "search",
+    "repose", "pipeline", "showing", "cli",
 ]  # fmt: skip
 # Layers that do not know each other though their order would allow it: scenes, renderers and exposures are
 # handed what they need, whatever photos it came from; a viewer only reads snapshots.

@@ -12,7 +12,7 @@ import synthetic
 import torch
 from PIL import Image
 
-from splatdeblur import pipeline, repose
+from splatdeblur import pipeline, repose, search
 from splatdeblur.capture import Capture
 from splatdeblur.config import Config
 from splatdeblur.errors import TrainingError
@@ -78,7 +78,7 @@ def test_poses_with_doubts_are_not_trained_on(posed):
 def test_a_scene_that_explains_nothing_finds_nothing(posed, tmp_path, monkeypatch):
     run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
     for name, value in {"STEPS": 2, "STEPS_PER_PHOTO": 0, "TRIES": 1, "PROBES": 2}.items():
-        monkeypatch.setattr(repose, name, value)
+        monkeypatch.setattr(search, name, value)
     monkeypatch.setattr(relocalize, "STEPS", (10,))
     found = repose.find_by_rendering(run, CONFIG, lambda *_: None)
     assert STRANGER in found.missing and STRANGER not in found.names
@@ -86,7 +86,7 @@ def test_a_scene_that_explains_nothing_finds_nothing(posed, tmp_path, monkeypatc
 
 def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(posed, shots, monkeypatch):
     # Less effort than photos of usual sizes need.
-    monkeypatch.setattr(repose, "PROBES", 2)
+    monkeypatch.setattr(search, "PROBES", 2)
     monkeypatch.setattr(relocalize, "STEPS", (25,))
     messages = []
     found = pipeline.pose(posed, CONFIG, lambda fraction, message: messages.append(message))
@@ -111,24 +111,24 @@ def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(
     # ... unless there is more time than there was.
     longer = replace(CONFIG, pose=replace(CONFIG.pose, render_limit=CONFIG.pose.render_limit + 1))
     looked_for: list[list[str]] = []
-    monkeypatch.setattr(repose._Search, "run_through", lambda search, lost: looked_for.append(lost))
-    monkeypatch.setattr(repose._Search, "result", lambda search: found)
+    monkeypatch.setattr(search.Search, "run_through", lambda search, lost: looked_for.append(lost))
+    monkeypatch.setattr(search.Search, "result", lambda search: found)
     repose.find_by_rendering(posed, longer, lambda *_: None)
     assert looked_for == [[STRANGER]]
 
 
 def test_why_a_photo_is_not_found_is_told_once_and_in_words():
-    search = SimpleNamespace(before=SimpleNamespace(missing={"a": "too blurred"}), failures={"a": 3.14})
-    search.before.missing["a"] = repose._Search._why(search, "a")
-    assert search.before.missing["a"] == "too blurred; and no render explains it: 3.1 times as much is left as may be"
-    search.failures["a"] = math.inf
-    told = repose._Search._why(search, "a")
+    stand_in = SimpleNamespace(before=SimpleNamespace(missing={"a": "too blurred"}), failures={"a": 3.14})
+    stand_in.before.missing["a"] = search.Search._why(stand_in, "a")
+    assert stand_in.before.missing["a"] == "too blurred; and no render explains it: 3.1 times as much is left as may be"
+    stand_in.failures["a"] = math.inf
+    told = search.Search._why(stand_in, "a")
     assert told == "too blurred; and no render explains it: the photos with a pose show too little of what it shows"
 
 
 def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):
     config = replace(CONFIG, pose=replace(CONFIG.pose, render_limit=0.0))
-    monkeypatch.setattr(repose, "make_trainer", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(search, "make_trainer", lambda *_: pytest.fail("trained"))
     before = load_reconstruction(posed)
     assert repose.find_by_rendering(posed, config, lambda *_: None).names == before.names
     assert Capture.load(posed.capture).frames
@@ -139,11 +139,11 @@ def test_what_was_found_is_kept_when_a_later_round_fails(posed, tmp_path, monkey
     run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
     facts = json.loads((run.poses / "poses.json").read_text()) | {"searched_s": 0.0}
     (run.poses / "poses.json").write_text(json.dumps(facts))
-    monkeypatch.setattr(repose, "STEPS", 2)
-    monkeypatch.setattr(repose, "STEPS_PER_PHOTO", 0)
+    monkeypatch.setattr(search, "STEPS", 2)
+    monkeypatch.setattr(search, "STEPS_PER_PHOTO", 0)
 
     def explode(self, names):
         raise TrainingError("the loss became nan")
 
-    monkeypatch.setattr(repose._Search, "_round", explode)
+    monkeypatch.setattr(search.Search, "_round", explode)
     assert repose.find_by_rendering(run, CONFIG, lambda *_: None).searched_s == CONFIG.pose.render_limit
