@@ -25,7 +25,8 @@ from .geometry import Cameras, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
 from .optimize.look_back import LOOK_BACK_AT
-from .optimize.relocalize import Guess, Lost, Relocalizer, unexplained
+from .optimize.losses import unexplained
+from .optimize.relocalize import Guess, Lost, Relocalizer
 from .optimize.state import state_of
 from .poses import Reconstruction
 from .poses.evidence import MAX_RESIDUAL, Evidence

@@ -10,6 +10,8 @@ from torch import Tensor
 from ..scene import Gaussians
 from .ssim_kernel import C1, K2, TAPS, WINDOW, ssim_and_gradient
 
+YARDSTICK = 0.02  # of a photo's width, by which it is moved to see what that leaves
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -160,3 +162,23 @@ def scene_prior(scene: Gaussians, loss: Loss, scene_scale: float, is_seen: Bool[
     if loss.scale:
         total = total + loss.scale * (scene.scales * is_seen[:, None] / scene_scale).mean()
     return total
+
+
+def unexplained(
+    loss: float, picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, dssim: float
+) -> float:
+    """A photo's loss (`photometric`, over the pixels that count) in terms of what the photo itself would leave, moved
+    by a fiftieth of its width.
+
+    A blurred photo, moved, leaves little: this makes what is left of sharp photos and of blurred ones comparable.
+    """
+    by = max(1, round(picture.shape[1] * YARDSTICK))
+    kept = keep if keep is not None else picture.new_ones(picture.shape[:2], dtype=torch.bool)
+    moved = 0.0
+    for dim in (0, 1):
+        length = picture.shape[dim] - by
+        ours, theirs = picture.narrow(dim, 0, length), picture.narrow(dim, by, length)
+        both = kept.narrow(dim, 0, length) & kept.narrow(dim, by, length)
+        left = photometric(ours.contiguous(), theirs.contiguous(), dssim, both if keep is not None else None)
+        moved += left.item() / max(both.float().mean().item(), 1e-6) / 2
+    return loss / max(kept.float().mean().item(), 1e-6) / max(moved, 1e-6)

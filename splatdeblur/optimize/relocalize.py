@@ -32,7 +32,6 @@ THUMBNAIL_STEP_PX = 1.0  # ... and at first on thumbnails, which are to get near
 TURN = 2.0  # steps around the scene are longer, as they show less
 START_PATH_PX = 1.0  # length of the random path that each refinement starts from
 MAX_GAIN = 4.0
-YARDSTICK = 0.02  # of a photo's width
 SAME_PX = 2.0  # poses that put the scene's middle no further apart count as one, if they look along ...
 SAME_ANGLE = 0.05  # ... directions nearer than this, in radians
 
@@ -193,26 +192,6 @@ class Relocalizer:
             loss.backward()
             optimizer.step()
         return best
-
-
-def unexplained(
-    loss: float, picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, dssim: float
-) -> float:
-    """A photo's loss (`photometric`, over the pixels that count) in terms of what the photo itself would leave, moved
-    by a fiftieth of its width.
-
-    A blurred photo, moved, leaves little: this makes what is left of sharp photos and of blurred ones comparable.
-    """
-    by = max(1, round(picture.shape[1] * YARDSTICK))
-    kept = keep if keep is not None else picture.new_ones(picture.shape[:2], dtype=torch.bool)
-    moved = 0.0
-    for dim in (0, 1):
-        length = picture.shape[dim] - by
-        ours, theirs = picture.narrow(dim, 0, length), picture.narrow(dim, by, length)
-        both = kept.narrow(dim, 0, length) & kept.narrow(dim, by, length)
-        left = photometric(ours.contiguous(), theirs.contiguous(), dssim, both if keep is not None else None)
-        moved += left.item() / max(both.float().mean().item(), 1e-6) / 2
-    return loss / max(kept.float().mean().item(), 1e-6) / max(moved, 1e-6)
 
 
 def _around_scene(look_and_turn: Float[Tensor, "*batch 6"], depth: float) -> Float[Tensor, "*batch 6"]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .causes import JUDGE_AT, Cause
 from .optimizers import make_optimizers
+from .refits import REFIT_AT
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -40,6 +41,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "looks": trainer.looks_back,
         "growths": trainer.growths,
         "judgements": trainer.judgements,
+        "refits": trainer.refits,
         "causes": [int(cause) for cause in trainer.causes],
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
@@ -67,6 +69,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.subframes = list(state["subframes"])
     trainer.looks_back, trainer.growths = state["looks"], state.get("growths", 0)
     trainer.judgements = state.get("judgements", len(JUDGE_AT))
+    trainer.refits = state.get("refits", len(REFIT_AT))
     trainer.causes = [Cause(n) for n in state.get("causes", [0] * len(trainer.photos))]
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch

@@ -45,6 +45,7 @@ from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
 from .photos import PhotoSet
 from .readout import READOUT_AT, move_readout
+from .refits import REFIT_AT, can_refit, refit_paths
 from .schedules import LearningRates, Resolution, geometric, ramp
 from .state import restore, state_of
 from .watch import Watch
@@ -76,7 +77,7 @@ class TrainConfig:
             disks out of focus to half as many times the blur of its most blurred parts. 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
             that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
-            that is learned (and twice again).
+            that is learned (and twice again). Later, twice, paths that explain their photo badly are fitted anew.
     """
 
     steps: int = 0
@@ -154,7 +155,9 @@ class Trainer:
             for pictures, keeps in zip(photos.pictures, photos.keeps, strict=True)
         ]
         self.charges = [config.loss if noise is None else noise.heard_by(config.loss) for noise in self.noise]
-        self.judges = config.looks_back and config.max_path > 0 and can_judge(self.exposure)
+        is_ours = config.looks_back and config.max_path > 0
+        self.judges = is_ours and can_judge(self.exposure)
+        self.refits_paths = is_ours and can_refit(self)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         if isinstance(self.exposure.motion, Motion):  # the path of a video tells velocities by itself
@@ -172,7 +175,7 @@ class Trainer:
         self.watch = Watch()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = self.growths = self.judgements = 0
+        self.looks_back = self.growths = self.judgements = self.refits = 0
         self.causes = [Cause.UNKNOWN] * len(photos)
         self.looks_back_at = LOOK_BACK_AT if config.looks_back else ()
         if config.looks_back and config.shutter.learns_readout:
@@ -259,6 +262,8 @@ class Trainer:
             self._grow_orders()
         if self.judges and self.judgements < len(JUDGE_AT) and progress >= JUDGE_AT[self.judgements]:
             logger.info(judge_photos(self))
+        if self.refits_paths and self.refits < len(REFIT_AT) and progress >= REFIT_AT[self.refits]:
+            logger.info(refit_paths(self))
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(

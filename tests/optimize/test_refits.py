@@ -1,0 +1,70 @@
+"""A path that explains its photo badly is fitted anew, and left as it was where that does not help."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from optimize.test_trainer import CONFIG, everything, make_trainer
+
+from splatdeblur.exposure import Bezier, Shutter, Static
+from splatdeblur.optimize import refits
+
+MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=150)
+STROKE = torch.tensor([0.1, 0, 0, 0, 0, 0])  # from its middle to either end
+FOLDED = 3  # the photo whose path is wrong
+
+
+@pytest.fixture
+def misled(monkeypatch):
+    """A trainer whose photos are what it predicts along straight strokes, one of which it now takes to turn back."""
+    trainer = make_trainer(MOVING)
+    list(trainer.run())
+    motion = trainer.exposure.motion
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for points in motion.control_points:
+            points.copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE)
+        taken = [[trainer.predict(level, frame, 8) for frame in range(6)] for level in range(2)]
+        pictures = tuple(
+            tuple((p + 0.01 * torch.randn(p.shape, generator=noise)).clamp(0, 1) for p in level) for level in taken
+        )
+        trainer.photos = replace(trainer.photos, pictures=pictures)
+        motion.control_points[FOLDED].copy_(torch.tensor([-1.0, 0.6, -0.2])[:, None] * STROKE)
+    trainer.refits = 0
+    monkeypatch.setattr(refits, "SHARE", 1.0)  # of a short training
+    return trainer
+
+
+def length_px(trainer) -> float:
+    return trainer.exposure.length_px(FOLDED, trainer.photos.cameras[-1].Ks[0, 0, 0].item()).item()
+
+
+def test_a_folded_path_is_found_anew_and_nothing_else_changes(misled):
+    before, folded_px = everything(misled), length_px(misled)
+    others = [p.clone() for p in misled.exposure.motion.control_points]
+    told = refits.refit_paths(misled)
+    assert misled.photos.names[FOLDED] in told and "of 1 that" in told
+    assert folded_px < 9 and 10 < length_px(misled) < 12.5  # true is 11.1
+    for frame, points in enumerate(misled.exposure.motion.control_points):
+        assert torch.equal(points, others[frame]) == (frame != FOLDED)
+        assert (points in misled.optimizers["motion"].state) == (frame != FOLDED)
+    assert len(everything(misled)) < len(before)  # but for what the optimizer forgot
+    assert misled.exposure.motion.control_points[FOLDED].grad is None
+
+
+def test_what_does_not_explain_the_photo_better_is_not_kept(misled, monkeypatch):
+    monkeypatch.setattr(refits, "WORTH", 0.0)
+    before = everything(misled)
+    assert "none" in refits.refit_paths(misled)
+    after = everything(misled)
+    assert misled.refits == 1
+    misled.refits = 0
+    assert torch.equal(everything(misled), before) and len(after) == len(before)
+
+
+def test_a_training_refits_where_photos_have_paths_of_their_own():
+    trainer = make_trainer(replace(MOVING, steps=20))
+    list(trainer.run())
+    assert trainer.refits == len(refits.REFIT_AT)
+    for config in (replace(MOVING, motion=Static()), replace(MOVING, max_path=0.0)):
+        assert not make_trainer(config).refits_paths
