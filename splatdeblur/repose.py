@@ -10,7 +10,7 @@ from .poses import Reconstruction
 from .poses.evidence import RENDERING
 from .poses.reconstruction import load_reconstruction, save_again
 from .run import Run
-from .search import MIN_FIRM, Progress, Search
+from .search import MIN_FIRM, MOST_SEEDS, Progress, Search
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,13 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
             "pose.render_limit looks again", len(lost), reconstruction.searched_s,
         )  # fmt: skip
         return reconstruction
-    if len(firm) < MIN_FIRM:
+    seeds = _seeds(reconstruction, lost, MOST_SEEDS - len(firm)) if len(firm) < MIN_FIRM else []
+    if len(firm) + len(seeds) < MIN_FIRM:
         logger.warning(
             "%d photos have a firm pose, too few to look for the other %d by rendering", len(firm), len(lost)
         )
         return reconstruction
-    search = Search(run, config, reconstruction, firm, on_progress)
+    search = Search(run, config, reconstruction, firm, on_progress, seeds)
     try:
         search.run_through(lost)
     except TrainingError as error:
@@ -49,6 +50,12 @@ def find_by_rendering(run: Run, config: Config, on_progress: Progress) -> Recons
     logger.info("found by rendering: %s", ", ".join(found) or "none")
     on_progress(1.0, f"{len(result.names) - len(result.doubtful)} of {len(_shots(run))} photos have a firm pose")
     return result
+
+
+def _seeds(reconstruction: Reconstruction, lost: list[str], count: int) -> list[str]:
+    """Of the photos with doubtful poses, the least doubtful."""
+    placed = [name for name in lost if name in reconstruction.doubtful]
+    return sorted(placed, key=lambda name: reconstruction.evidence[name].firmness, reverse=True)[:count]
 
 
 def _shots(run: Run) -> tuple[str, ...]:

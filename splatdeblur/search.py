@@ -8,7 +8,7 @@ join the small training, and what only they show joins its scene; then the next 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, isfinite
 from statistics import median
@@ -46,6 +46,7 @@ GAUSSIANS = 12_000
 STEPS, STEPS_PER_PHOTO = 500, 12  # of the small training
 TRAINING_SHARE = 0.5  # of the time limit, at most
 MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
+MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have to do, until others take their place
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
@@ -88,14 +89,23 @@ class Search:
     """The small training and what it has found so far."""
 
     def __init__(
-        self, run: Run, config: Config, reconstruction: Reconstruction, firm: list[str], on_progress: Progress
+        self,
+        run: Run,
+        config: Config,
+        reconstruction: Reconstruction,
+        firm: list[str],
+        on_progress: Progress,
+        seeds: Sequence[str] = (),
     ) -> None:
+        """`seeds`: photos with doubtful poses to begin with, too, where few are firm. Once others were found, they have
+        to be found like any other, in a scene without them."""
         self.run, self.before, self.on_progress = run, reconstruction, on_progress
         self.limit_s = config.pose.render_limit
         self.deadline = time.monotonic() + self.limit_s
         self.config = _small(config, run, len(reconstruction.names))
         self.probes = firm[1 : -1 : max(1, len(firm) // PROBES)][:PROBES] if len(firm) >= MIN_FIRM + PROBES else []
-        self.trainer = make_trainer(run, self.config, without=self.probes)
+        self.trainer = make_trainer(run, self.config, without=self.probes, believed=seeds)
+        self.seeds = list(seeds)
         shots = Capture.load(run.capture)
         self.order = {frame.name: index for index, frame in enumerate(shots.frames)}
         self.times = {frame.name: frame.time_s for frame in shots.frames if shots.is_video and frame.time_s is not None}
@@ -110,7 +120,7 @@ class Search:
     def run_through(self, lost: list[str]) -> None:
         """Trains and looks, round after round, until nothing more is found or the time is up."""
         self._train()
-        self.lost = list(lost)
+        self.lost = [name for name in lost if name not in self.seeds]
         known = self._look_at_probes()
         while not self._is_late():
             names, doubted = self._candidates(), self._doubted()
@@ -160,9 +170,13 @@ class Search:
         return self.trainer.photos.cameras[-1].with_viewmats(self.poses)
 
     def _doubted(self) -> list[str]:
-        """Trained photos that the scene explains badly, to be looked for in a scene without them."""
+        """Trained photos that the scene explains badly, or was only begun with, to be looked for in a scene without
+        them."""
         doubted = [n for n in self.names if self.residuals[n] > MAX_RESIDUAL and self.tries[n] < TRIES]
-        return doubted if len(self.names) - len(doubted) >= MIN_FIRM else []
+        for further in ([n for n in self.seeds if n not in doubted], []):
+            if len(self.names) - len(doubted) - len(further) >= MIN_FIRM:
+                return doubted + further
+        return []
 
     def _is_late(self) -> bool:
         return time.monotonic() > self.deadline
@@ -290,6 +304,9 @@ class Search:
         self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
         for name in doubted:
             self.looked_among.pop(name, None)
+            if name in self.seeds:
+                self.seeds.remove(name)
+                self.residuals.pop(name)  # in a scene that believed it
         before = {name: frame for frame, name in enumerate(self.names) if name not in doubted}
         names = tuple(sorted(before.keys() | new.keys(), key=self.order.__getitem__))
         viewmats = [new[name].viewmat if name in new else poses[name] for name in names]
@@ -336,7 +353,8 @@ class Search:
         names = tuple(n for n in self.order if n in poses or n in before.names)
         viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
         found = {name: Evidence.by_rendering(self.residuals[name]) for name in poses if self.tries[name]}
-        kept = {n: replace(e, residual=self.residuals[n]) for n, e in before.evidence.items() if n in self.residuals}
+        told = self.residuals.keys() - set(self.seeds)
+        kept = {name: replace(e, residual=self.residuals[name]) for name, e in before.evidence.items() if name in told}
         return replace(
             before,
             names=names,

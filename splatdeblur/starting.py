@@ -30,14 +30,18 @@ MIN_PHOTOS = 3
 MAX_EXTENT = 1e7
 
 
-def make_trainer(run: Run, config: Config, without: Collection[str] = ()) -> Trainer:
+def make_trainer(
+    run: Run, config: Config, without: Collection[str] = (), believed: Collection[str] = ()
+) -> Trainer:
     """A trainer at its first step, from the photos and poses of a run.
 
     Args:
         without: photos to leave out, besides those whose pose is doubtful.
+        believed: photos to take in though their pose is.
     """
     reconstruction = load_reconstruction(run)
-    chosen = [i for i in _chosen(reconstruction, Choices.load(run.choices)) if reconstruction.names[i] not in without]
+    chosen = _chosen(reconstruction, Choices.load(run.choices), believed)
+    chosen = [i for i in chosen if reconstruction.names[i] not in without]
     names = tuple(reconstruction.names[i] for i in chosen)
     photos = load_photos(run, config, names, reconstruction.cameras.at(chosen))
     photos = replace(photos, velocities=tuple(reconstruction.velocities.get(name) for name in names))
@@ -94,9 +98,9 @@ def timing_of(shots: Capture, names: tuple[str, ...]) -> Timing:
     )
 
 
-def _chosen(reconstruction: Reconstruction, choices: Choices) -> list[int]:
+def _chosen(reconstruction: Reconstruction, choices: Choices, believed: Collection[str]) -> list[int]:
     """Indices of the photos to train on."""
-    names, doubtful = reconstruction.names, reconstruction.doubtful
+    names, doubtful = reconstruction.names, reconstruction.doubtful.keys() - set(believed)
     chosen = [i for i, name in enumerate(names) if choices.use(name) == Use.TRAIN and name not in doubtful]
     if doubtful and len(chosen) < MIN_PHOTOS:
         raise PoseError(

@@ -126,6 +126,42 @@ def test_why_a_photo_is_not_found_is_told_once_and_in_words():
     assert told == "too blurred; and no render explains it: the photos with a pose show too little of what it shows"
 
 
+def test_a_search_begins_with_the_least_doubtful_where_few_are_firm_and_believes_them_no_more_than_before(
+    posed, tmp_path, monkeypatch
+):
+    run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
+    facts = json.loads((run.poses / "poses.json").read_text()) | {"searched_s": 0.0}
+    names = sorted(facts["evidence"])
+    for rank, name in enumerate(names):
+        facts["evidence"][name] |= {"link": 80 if rank < 4 else rank, "residual": None, "found_by": "plain"}
+    (run.poses / "poses.json").write_text(json.dumps(facts))
+    before = load_reconstruction(run)
+    begun_with: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        search.Search, "run_through", lambda self, lost: (begun_with.append(self.names), self._train())
+    )
+    for name, value in {"STEPS": 2, "STEPS_PER_PHOTO": 0}.items():
+        monkeypatch.setattr(search, name, value)
+    found = repose.find_by_rendering(run, CONFIG, lambda *_: None)
+    assert begun_with == [(*names[:4], *names[-2:])]
+    assert found.doubtful.keys() == before.doubtful.keys()
+
+
+def test_what_a_search_began_with_has_to_be_found_once_others_were():
+    names = tuple("abcdef")
+    began = SimpleNamespace(
+        seeds=["a", "b"], names=names, residuals=dict.fromkeys(names, 1.0), tries=dict.fromkeys(names, 0)
+    )
+    assert search.Search._doubted(began) == []
+    began.names += ("g",)
+    began.residuals["g"], began.tries["g"] = 1.0, 1
+    assert search.Search._doubted(began) == ["a", "b"]
+    began.residuals["c"] = 9.0
+    assert search.Search._doubted(began) == ["c"]  # with a and b, too few would be left
+    began.seeds = []
+    assert search.Search._doubted(began) == ["c"]
+
+
 def test_nobody_looks_where_no_time_is_given(posed, tmp_path, monkeypatch):
     config = replace(CONFIG, pose=replace(CONFIG.pose, render_limit=0.0))
     monkeypatch.setattr(search, "make_trainer", lambda *_: pytest.fail("trained"))

@@ -86,6 +86,16 @@ class Evidence:
         return ""
 
 
+    @property
+    def firmness(self) -> float:
+        """What speaks for the pose, as a part of what is asked for, by the test that it passes least."""
+        asked = [
+            self.inliers / MIN_INLIERS, self.spread / MIN_SPREAD, MAX_SLACK / max(self.slack, 1e-9),
+            self.link / MIN_LINK, MAX_JUMP / max(self.jump or 0.0, 1e-9), MAX_SHIFT / max(self.shift or 0.0, 1e-9),
+        ]  # fmt: skip
+        return min(asked)
+
+
 def centers_of(model: pycolmap.Reconstruction) -> dict[str, np.ndarray]:
     """Camera centres by photo name."""
     return {i.name: i.projection_center() for i in model.images.values() if i.has_pose}

@@ -113,3 +113,12 @@ def test_a_frame_that_jumps_out_of_a_walk_is_doubtful():
     del walk["12"]
     judged = with_jumps(firm, walk, names)
     assert judged["11"].jump is None and judged["14"].jump is not None
+
+
+@pytest.mark.parametrize("part", ["inliers", "spread", "slack", "link", "jump", "shift"])
+def test_firmness_falls_below_one_where_there_is_a_doubt(part):
+    firm = Evidence("plain", inliers=24, spread=0.5, error_px=0.5, slack=0.0015, link=52, jump=5.0, shift=0.01)
+    assert firm.firmness == 2 and not firm.doubt
+    factor = 4.0 if part in ("slack", "jump", "shift") else 0.25
+    weak = replace(firm, **{part: type(getattr(firm, part))(getattr(firm, part) * factor)})
+    assert 0.49 < weak.firmness < 0.53 and weak.doubt
