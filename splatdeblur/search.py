@@ -107,11 +107,14 @@ class Search:
         self.trainer = make_trainer(run, self.config, without=self.probes, believed=seeds)
         self.seeds = list(seeds)
         shots = Capture.load(run.capture)
+        viewmats = reconstruction.cameras.viewmats.to(self.trainer.photos.cameras[-1].viewmats)
+        self.thought = dict(zip(reconstruction.names, viewmats, strict=True))
         self.order = {frame.name: index for index, frame in enumerate(shots.frames)}
         self.times = {frame.name: frame.time_s for frame in shots.frames if shots.is_video and frame.time_s is not None}
         self.lost: list[str] = []
         self.tries: Counter[str] = Counter()
         self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
+        self.glanced: dict[str, str | None] = {}  # the trained photo next to a lost one when that was last looked at
         self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
         self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
         self.kept: Reconstruction | None = None  # what the last small training left
@@ -235,9 +238,11 @@ class Search:
         return new
 
     def _found_where_they_were(self, names: list[str]) -> dict[str, Guess]:
-        """Those of some lost photos that structure from motion placed about right, if not firmly."""
+        """Those of some lost photos that structure from motion placed about right, if not firmly: in the world, or
+        beside the trained photo next in order. Each is looked at anew when another has come to be that one."""
         found: dict[str, Guess] = {}
-        placed = [name for name in names if name in self.before.names and not self.tries[name]]
+        beside = {name: self._placed.next_to(name, self.thought) for name in names if name in self.thought}
+        placed = [name for name, other in beside.items() if self.glanced.get(name, "") != other]
         for index, name in enumerate(placed):
             if self._is_late():
                 break
@@ -245,8 +250,9 @@ class Search:
             lost = self._photo(name)
             if _is_covered(lost):
                 continue
-            start = self._relocalizer.guess(self._full_camera(name).viewmats[0].to(self.poses))
-            guess, ratio = self._judged(name, lost, self._relocalizer.settle(lost, [start]))
+            self.glanced[name] = beside[name]
+            starts = [self._relocalizer.guess(pose) for pose in self._where_thought(name)]
+            guess, ratio = self._judged(name, lost, self._relocalizer.settle(lost, starts))
             if ratio <= 1:
                 self.tries[name] += 1
                 found[name] = guess
@@ -285,9 +291,14 @@ class Search:
         """Where the photo was thought to be, and where its place in the order or its time would have it."""
         likely = [self._placed.likely(name)]
         likely += [guess[None].to(self.poses) for guess in self.before.guesses.get(name, ())]
-        if name in self.before.names:
-            likely.append(self._full_camera(name).viewmats.to(self.poses))
-        return torch.cat(likely)
+        return torch.cat([*likely, *(pose[None] for pose in self._where_thought(name))])
+
+    def _where_thought(self, name: str) -> list[Float[Tensor, "4 4"]]:
+        """Where structure from motion put a photo, if it did: in the world, beside the next trained one in order."""
+        if name not in self.thought:
+            return []
+        beside = self._placed.next_to(name, self.thought)
+        return [self.thought[name], *([self._placed.carried(name, beside, self.thought)] if beside else [])]
 
     @property
     def _placed(self) -> Placed:

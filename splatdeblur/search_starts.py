@@ -1,6 +1,6 @@
 """Where the search for a photo by rendering starts: from what the photos whose poses are known say of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,16 @@ class Placed:
         """Where a photo's place in the order, and its time, would have it."""
         passing = self._passing(name)
         return torch.cat([self._on_the_way(name), *(() if passing is None else (passing[None],))])
+
+    def next_to(self, name: str, among: Collection[str]) -> str | None:
+        """The known photo next in order to another, of some."""
+        others = [other for other in self.names if other in among and other != name]
+        return min(others, key=lambda other: abs(self.order[other] - self.order[name]), default=None)
+
+    def carried(self, name: str, beside: str, thought: Mapping[str, Float[Tensor, "4 4"]]) -> Float[Tensor, "4 4"]:
+        """Where a photo is if it stands beside a known one as it was thought to: what structure from motion ties
+        together well, it often puts elsewhere as a whole."""
+        return thought[name] @ inverse(thought[beside]) @ self.poses[self.names.index(beside)]
 
     def _on_the_way(self, name: str) -> Float[Tensor, "start 4 4"]:
         """Where a camera would be by its place in the order, had it gone steadily from some photos through the next."""

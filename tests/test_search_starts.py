@@ -48,3 +48,12 @@ def test_a_frame_of_a_video_is_expected_where_the_camera_passed_at_its_time():
     assert (passing - expected).norm() < 0.02
     del times["e"]
     assert len(placed("abcefgh", times).likely("d")) == 3, "where not all times are known, time tells nothing"
+
+
+def test_a_photo_is_carried_along_with_the_known_one_next_in_order():
+    known, true = placed("abcg"), placed("abcdefgh")
+    moved = exp(torch.tensor([0.5, -0.2, 0.1, 0.1, 0, 0.3], dtype=torch.float64))
+    thought = {name: pose @ moved for name, pose in zip(ORDER, true.poses, strict=True) if name not in "ac"}
+    assert known.next_to("d", thought) == "b" and known.next_to("f", thought) == "g"
+    assert known.next_to("d", {}) is None and known.next_to("g", "g") is None
+    torch.testing.assert_close(known.carried("d", "b", thought), true.poses[3])
