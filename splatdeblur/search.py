@@ -58,6 +58,7 @@ MAX_UNEXPLAINED = 1.0
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
+NEARLY = 1.3  # times as much left as may be: such a photo may be found in the same place once the scene is better
 MIN_SEEN = 0.1  # of a photo must count for it to be looked for: a masked one is explained by anything
 MIN_KNOWN = 0.25  # of a photo must show what trained photos have shown, for it to be found
 SETTLE_STEPS = 20  # by which a pose is refined on those parts
@@ -114,7 +115,7 @@ class Search:
         self.lost: list[str] = []
         self.tries: Counter[str] = Counter()
         self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
-        self.glanced: dict[str, str | None] = {}  # the trained photo next to a lost one when that was last looked at
+        self.glanced: dict[str, str | None] = {}  # the trained photo next to a lost one when that was seen elsewhere
         self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
         self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
         self.kept: Reconstruction | None = None  # what the last small training left
@@ -250,9 +251,10 @@ class Search:
             lost = self._photo(name)
             if _is_covered(lost):
                 continue
-            self.glanced[name] = beside[name]
             starts = [self._relocalizer.guess(pose) for pose in self._where_thought(name)]
             guess, ratio = self._judged(name, lost, self._relocalizer.settle(lost, starts))
+            if ratio > NEARLY:
+                self.glanced[name] = beside[name]
             if ratio <= 1:
                 self.tries[name] += 1
                 found[name] = guess
