@@ -8,7 +8,7 @@ translation and rotation of equal size move the picture by equally many pixels, 
 
 from dataclasses import dataclass
 from functools import cache
-from math import comb
+from math import comb, cos, sin
 from typing import ClassVar
 
 import torch
@@ -278,6 +278,21 @@ class Motion(nn.Module):
         times = torch.linspace(0, 1, 17).to(self.units)
         turned = -velocity.to(self.units) / self.units[frame]  # the world moves the other way
         self._follow(frame, times, (times[:, None] - 0.5) * (self.reach if self.is_elastic else span) * turned)
+
+    @torch.no_grad()
+    def turn_end(self, frame: int, hinge: float, angle: float) -> None:
+        """Turns the shorter end of a photo's curve, from time `hinge` on or up to it, by an angle in the picture. The
+        rest stays where it was, as nearly as the model can follow."""
+        times = torch.linspace(0, 1, 17).to(self.units)
+        curve, (fixed,) = (self._curve(frame, t)[:, :6] for t in (times, times.new_tensor([hinge])))
+        arm = curve - fixed
+        across, down = arm[:, 0] + arm[:, 4], arm[:, 1] - arm[:, 3]
+        is_end = times > hinge if hinge > 0.5 else times < hinge
+        curve[:, 4] += is_end * (cos(angle) * across - sin(angle) * down - across)
+        curve[:, 3] -= is_end * (sin(angle) * across + cos(angle) * down - down)
+        self._follow(frame, times, curve)
+        # Curves count from their own middle, which may have moved.
+        self.pose_deltas[frame] += self.model.basis(times.new_tensor([0.5]))[0] @ self.control_points[frame][:, :6]
 
     def _follow(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
         points = self.control_points[frame]

@@ -5,6 +5,8 @@ first gradients took them, a sharp turn folded back over the stroke, say. With t
 for speed, as many steps as a whole training has for the photo take moments.
 """
 
+from collections.abc import Callable
+from math import pi
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 REFIT_AT = (0.5, 0.7)  # progress of the training at which that is done
 LONG = 0.02  # of a photo's width; shorter paths are soon right
 BADLY = 1.3  # times what is left of the usual photo that moved as much may be left
-STEPS, STEP_PX = 40, 0.5  # of each fit, and how far the first step moves a path, in px of the small photos
-SHARE = 0.05  # of the training's steps may be spent so at each moment, where ...
-STEPS_WORTH = 25  # ... each fit costs as much as so many of them
+STEPS, STEP_PX = 40, 0.5  # of each fit, and how far the first step moves a path, in px of the picture at hand
+HINGES = (3 / 16, 5 / 16, 11 / 16, 13 / 16)  # times up to which, or from which on, the shorter end is turned aside
+TURNS = tuple(k * pi / 3 for k in range(1, 6))  # by these angles
+TURNED = 3  # of these, that are fitted
+SHARE = 0.05  # of the training may be spent so at each moment
 WORTH = 0.98  # of the error at full size, at most, must be left for a fit to be believed
 
 
@@ -43,28 +47,78 @@ def refit_paths(trainer: "Trainer") -> str:
         for frame, length in enumerate(lengths) if length >= LONG * camera.width
     }  # fmt: skip
     usual = median(left.values()) if left else 0.0
-    worst = sorted((frame for frame in left if left[frame] > BADLY * usual), key=left.__getitem__, reverse=True)
-    worst = worst[: int(SHARE * trainer.config.steps / STEPS_WORTH)]
-    better = [photos.names[frame] for frame in worst if _refit(trainer, frame)]
-    return f"paths fitted anew: {', '.join(better) or 'none'}, of {len(worst)} that explain their photo badly"
+    bad = sorted((frame for frame in left if left[frame] > BADLY * usual), key=left.__getitem__, reverse=True)
+    steps = trainer.step_number / max(trainer.progress, 1e-6)  # of the training, which its time may end early
+    allowed, mended = SHARE * steps, list[int]()
+    for attempt, worth in WAYS.items():
+        for frame in [frame for frame in bad if frame not in mended]:
+            if (allowed := allowed - worth) < 0:
+                break
+            if _is_mended(trainer, frame, attempt):
+                mended.append(frame)
+    names = ", ".join(photos.names[frame] for frame in mended) or "none"
+    return f"paths fitted anew: {names}, of {len(bad)} that explain their photo badly"
 
 
 def can_refit(trainer: "Trainer") -> bool:
     """Whether photos have paths of their own."""
-    return isinstance(trainer.exposure.motion, Motion) and trainer.exposure.has_motion
-
-
-def _refit(trainer: "Trainer", frame: int) -> bool:
-    """Fits the path and the pose of one photo; whether it is explained better. If not, all is as it was."""
-    level = max(len(trainer.photos.pictures) - 2, 0)
     motion = trainer.exposure.motion
-    parts = {"motion": motion.control_points[frame], "pose": motion.pose_deltas[frame]}
+    return isinstance(motion, Motion) and trainer.exposure.has_motion and not motion.bends
+
+
+def _is_mended(trainer: "Trainer", frame: int, attempt: "Attempt") -> bool:
+    """Whether a photo is explained better by what an attempt makes of its path. If not, all is as it was."""
+    parts = _parts(trainer, frame)
     learned = [part.clone() for part in parts.values()]
-    before = _error(trainer, -1, frame)
+    enough = WORTH * _error(trainer, -1, frame).item()
+    if attempt(trainer, frame) >= enough:
+        _put(parts, learned)
+        return False
+    for kind, part in parts.items():  # the optimizer forgets how they moved
+        trainer.optimizers[kind].state.pop(part, None)
+    return True
+
+
+def _from_here(trainer: "Trainer", frame: int) -> float:
+    """Fits a path from what it is on small photos; what that leaves at full size."""
+    _descend(trainer, frame, _small(trainer), STEPS)
+    return _error(trainer, -1, frame).item()
+
+
+def _from_turned(trainer: "Trainer", frame: int) -> float:
+    """Fits a path with an end turned aside, on small photos and then at full size, where right and wrong ways to turn
+    it differ by little; what that leaves at full size."""
+    fits = []
+    for start in _turned_ends(trainer, frame):
+        _put(_parts(trainer, frame), start)
+        left = _descend(trainer, frame, _small(trainer), STEPS // 2)
+        fits.append((left, [part.clone() for part in _parts(trainer, frame).values()]))
+    _put(_parts(trainer, frame), min(fits, key=lambda fit: fit[0])[1])
+    return _descend(trainer, frame, -1, STEPS // 2)
+
+
+Attempt = Callable[["Trainer", int], float]
+WAYS: dict[Attempt, int] = {_from_here: 25, _from_turned: 50}  # one after the other, and how many steps each is worth
+
+
+def _small(trainer: "Trainer") -> int:
+    """The level of half-size photos."""
+    return max(len(trainer.photos.pictures) - 2, 0)
+
+
+def _parts(trainer: "Trainer", frame: int) -> dict[str, torch.nn.Parameter]:
+    """What is fitted, by the name of its optimizer."""
+    motion = trainer.exposure.motion
+    return {"motion": motion.control_points[frame], "pose": motion.pose_deltas[frame]}
+
+
+def _descend(trainer: "Trainer", frame: int, level: int, steps: int) -> float:
+    """Some steps of a photo's path and pose at a level's size, to the best of what they meet; what that leaves."""
+    parts = _parts(trainer, frame)
     rate = STEP_PX / trainer.photos.cameras[level].Ks[frame, 0, 0].item()
     optimizer = torch.optim.Adam(parts.values(), betas=(0.7, 0.9))
-    best, found = float("inf"), learned
-    for step in range(STEPS):
+    best, found = float("inf"), [part.clone() for part in parts.values()]
+    for step in range(steps):
         with torch.enable_grad():
             error = _error(trainer, level, frame)
             gradients = torch.autograd.grad(error, list(parts.values()))
@@ -72,17 +126,24 @@ def _refit(trainer: "Trainer", frame: int) -> bool:
             best, found = error.item(), [part.clone() for part in parts.values()]
         for part, gradient in zip(parts.values(), gradients, strict=True):
             part.grad = gradient
-        optimizer.param_groups[0]["lr"] = rate * (1 - step / STEPS)
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
         optimizer.step()
     optimizer.zero_grad()
     _put(parts, found)
-    is_better = bool(_error(trainer, -1, frame) < WORTH * before)
-    if not is_better:
-        _put(parts, learned)
-    else:
-        for kind, part in parts.items():  # the optimizer forgets how they moved
-            trainer.optimizers[kind].state.pop(part, None)
-    return is_better
+    return best
+
+
+def _turned_ends(trainer: "Trainer", frame: int) -> list[list[Tensor]]:
+    """A photo's path with one end turned aside, and its pose so that the rest stays where it is: the few that leave
+    the least on small photos."""
+    parts = _parts(trainer, frame)
+    learned, tried = [part.clone() for part in parts.values()], []
+    for hinge in HINGES:
+        for angle in TURNS:
+            trainer.exposure.motion.turn_end(frame, hinge, angle)
+            tried.append((_error(trainer, _small(trainer), frame).item(), [part.clone() for part in parts.values()]))
+            _put(parts, learned)
+    return [start for _, start in sorted(tried, key=lambda start: start[0])[:TURNED]]
 
 
 def _put(parts: dict[str, torch.nn.Parameter], values: list[Tensor]) -> None:

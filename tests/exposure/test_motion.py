@@ -92,3 +92,21 @@ def test_a_camera_goes_at_the_speed_it_is_told(model, reach):
     exposures = (TIMES - 0.5) * span
     moved = inverse(VIEWMATS[1]) @ exp(exposures[:, None] * velocity)  # from camera to world
     torch.testing.assert_close(inverse(motion(1, TIMES, span)), moved, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("hinge", [5 / 16, 11 / 16])
+def test_an_end_of_a_path_is_turned_and_the_rest_stays(hinge):
+    motion = make(Bezier(order=9), noise=0.0)
+    times = torch.linspace(0, 1, 17, dtype=torch.float64)
+    with torch.no_grad():
+        motion.control_points[0].copy_(torch.linspace(-1, 1, 10)[:, None] * torch.tensor([0, 0, 0, 0, 0.01, 0]))
+    before = motion(0, times).detach()
+    motion.turn_end(0, hinge, 0.5 * torch.pi)
+    shifts = (motion(0, times) @ inverse(before)).detach()
+    right, down = shifts[:, 0, 2], shifts[:, 1, 2]  # of what lies ahead, in radians
+    end, rest = (times > hinge, times < hinge) if hinge > 0.5 else (times < hinge, times > hinge)
+    assert right[rest].abs().max() < 5e-4 and down[rest].abs().max() < 5e-4
+    arm = 0.02 * (times - hinge)[end]
+    torch.testing.assert_close(right[end], -arm, atol=5e-4, rtol=0)
+    torch.testing.assert_close(down[end], arm, atol=5e-4, rtol=0)
+    assert not motion.pose_deltas[1].any()

@@ -68,3 +68,19 @@ def test_a_training_refits_where_photos_have_paths_of_their_own():
     assert trainer.refits == len(refits.REFIT_AT)
     for config in (replace(MOVING, motion=Static()), replace(MOVING, max_path=0.0)):
         assert not make_trainer(config).refits_paths
+
+
+def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, monkeypatch):
+    hook = torch.tensor([[-1.0, 0], [0.5, 0], [1, 1]]) @ torch.stack([STROKE, STROKE.roll(1)])
+    motion = misled.exposure.motion
+    with torch.no_grad():
+        motion.control_points[FOLDED].copy_(hook)
+        pictures = tuple(
+            (*level[:FOLDED], misled.predict(i, FOLDED, 8).clamp(0, 1), *level[FOLDED + 1 :])
+            for i, level in enumerate(misled.photos.pictures)
+        )
+        misled.photos = replace(misled.photos, pictures=pictures)
+        motion.turn_end(FOLDED, 11 / 16, 4.0)
+        before = refits._error(misled, -1, FOLDED)
+        assert refits._is_mended(misled, FOLDED, refits._from_turned)
+        assert refits._error(misled, -1, FOLDED) < 0.5 * before
