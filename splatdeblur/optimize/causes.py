@@ -19,7 +19,7 @@ from ..exposure.spread import spread
 from ..geometry import linear_from_srgb
 from ..render import Render
 from .fits import START_SHARE, Fit, Light, fit_both, fit_lens, fit_path
-from .losses import Loss, photometric
+from .losses import Loss
 from .photos import Looks
 
 JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judged
@@ -123,7 +123,7 @@ def judge(
         if radius_px is not None:
             light = spread(light, radius_px.clamp(max=MAX_RADIUS_PX), nearness)
         seen = exposure.tone(light, frame, True, window)
-        return photometric(seen, photo, charges.dssim, keep, charges.slopes, charges.k2)
+        return charges.of_photo(seen, photo, keep)
 
     sharp, along = still.light, light_of(moved)
     none, learned = error(sharp, None).item(), error(along, None).item()

@@ -13,7 +13,8 @@ from ..exposure import Exposure, Timing
 from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
-from .trainer import TrainConfig, Trainer
+from .config import TrainConfig
+from .trainer import Trainer
 
 VERSION = 1
 # Of a scene, with the shape of each Gaussian's values; None for any size.

@@ -1,6 +1,5 @@
 """All photos judged: what blurred each, and what was learned of it put right."""
 
-from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from torch import Tensor
 from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
 from .causes import JUDGE_AT, TOLD, Cause, Still, Verdict, judge
-from .losses import photometric
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -90,8 +88,7 @@ def judge_photos(trainer: "Trainer") -> str:
         if not changed:
             continue
         blurred = trainer.predict(-1, frame, num_subframes=max(counts[frame], 2))
-        error = partial(photometric, photo=photo, dssim=charges.dssim, keep=keep, slopes=charges.slopes, k2=charges.k2)
-        with_blur, without = (error(x) for x in (blurred, sharp))
+        with_blur, without = (charges.of_photo(x, photo, keep) for x in (blurred, sharp))
         if with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
             lens.focus[frame].copy_(learned[0])
             motion.control_points[frame].copy_(learned[1])

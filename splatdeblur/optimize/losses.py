@@ -59,6 +59,15 @@ class Loss:
     kernels: float = 1e-3
     bend: float = 1e-4
 
+    def of_photo(
+        self,
+        predicted: Float[Tensor, "height width 3"],
+        photo: Float[Tensor, "height width 3"],
+        keep: Bool[Tensor, "height width"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """What a predicted photo, or a part of one, is charged where the photos' noise is not known: `photometric`."""
+        return photometric(predicted, photo, self.dssim, keep, self.slopes, self.k2)
+
 
 @lru_cache(maxsize=32)
 def _window_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "valid size"]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..exposure.motion import Motion
-from .losses import photometric, unexplained
+from .losses import unexplained
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -153,8 +153,7 @@ def _put(parts: dict[str, torch.nn.Parameter], values: list[Tensor]) -> None:
 
 def _error(trainer: "Trainer", level: int, frame: int) -> Tensor:
     """What a photo is charged at a level's size as the training stands."""
-    photos, charges = trainer.photos, trainer.charges[level]
+    photos = trainer.photos
     focal_px = photos.cameras[level].Ks[frame, 0, 0].item()
     predicted = trainer.predict(level, frame, max(trainer.exposure.subframe_counts(focal_px)[frame], 2))
-    photo, keep = photos.pictures[level][frame], photos.keeps[level][frame]
-    return photometric(predicted, photo, charges.dssim, keep, charges.slopes, charges.k2)
+    return trainer.charges[level].of_photo(predicted, photos.pictures[level][frame], photos.keeps[level][frame])

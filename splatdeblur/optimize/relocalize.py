@@ -16,10 +16,10 @@ from ..exposure import Exposure, Tone
 from ..geometry import Cameras, exp, linear_from_srgb, srgb_from_linear
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
+from .config import TrainConfig
 from .losses import photometric
 from .photos import reduced_mask
 from .schedules import geometric
-from .trainer import TrainConfig
 
 THUMBNAIL_PX = 14  # of the shorter side, at least; SSIM needs eleven
 ROUNDS = (1.0, 0.5, 0.25)  # how far around the best poses thumbnails are drawn, one round after the other

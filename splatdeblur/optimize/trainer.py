@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, isfinite, log10
 from typing import Any
@@ -11,105 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..exposure import (
-    Bezier,
-    CubicSpline,
-    Defocus,
-    Exposure,
-    Lens,
-    LensBlur,
-    Linear,
-    Motion,
-    RenderFn,
-    SeenAs,
-    Shutter,
-    Static,
-    Tone,
-    Trajectory,
-    Unchanged,
-    Widened,
-    Window,
-    as_it_is,
-)
+from ..exposure import Exposure, LensBlur, Motion, RenderFn, SeenAs, Window, as_it_is
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
 from .causes import JUDGE_AT, Cause
-from .density import MCMC, Default, DensityControl
+from .config import TrainConfig
+from .density import DensityControl
 from .initial import scene_depths, scene_scale
 from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
-from .losses import Loss, photometric, scene_prior, temporal
+from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
 from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
 from .photos import PhotoSet
 from .readout import READOUT_AT, move_readout
 from .refits import REFIT_AT, can_refit, refit_paths
-from .schedules import LearningRates, Resolution, geometric, ramp
+from .schedules import geometric, ramp
 from .state import restore, state_of
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
 SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides how a scene is trained.
-
-    Attributes:
-        steps: number of steps; one photo each. 0 ties them to the photos: 100 for each, but no fewer than 6,000, and no
-            more than 8,000, which a slow CPU does in a quarter of an hour.
-        seed: of every random choice.
-        time_limit: seconds of training after which schedules are squeezed to end; 0 for no limit.
-        sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
-        gaussians: most Gaussians; 0 ties them to the photos: one per pixel of a photo or per 30 pixels of all, and
-            no more than 100,000, what a CPU can train in minutes.
-        abundance: factor on what the photos call for.
-        initial: share of them to start with.
-        crop_pixels: a step looks at no more than about so many pixels, a random window of a larger photo; 0 for all.
-        is_antialiased: Mip-Splatting's opacity compensation.
-        random_background: a colour drawn at every step behind the scene, so that no hole can pass for black.
-        noise: std of the initial control points of motion, in radians.
-        max_path: a photo's blur path is held to so many times the blur that shows in the photo, and a little more; its
-            disks out of focus to half as many times the blur of its most blurred parts. 0 for no bound.
-        looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
-            that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
-            that is learned (and twice again). Later, twice, paths that explain their photo badly are fitted anew.
-    """
-
-    steps: int = 0
-    seed: int = 0
-    time_limit: float = 0.0
-    sh_degree: int = 1
-    gaussians: int = 0
-    abundance: float = 1.0
-    initial: float = 0.4
-    crop_pixels: int = 60_000
-    is_antialiased: bool = False
-    random_background: bool = True
-    noise: float = 5e-4
-    max_path: float = 4.0
-    looks_back: bool = True
-    motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
-    shutter: Shutter = field(default_factory=Shutter)
-    lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))
-    tone: Tone = field(default_factory=Tone)
-    sight: Unchanged | Widened = field(default_factory=Unchanged)
-    density: Default | MCMC = field(default_factory=Default)
-    loss: Loss = field(default_factory=Loss)
-    rates: LearningRates = field(default_factory=LearningRates)
-    resolution: Resolution = field(default_factory=Resolution)
-
-    def length(self, photos: int) -> int:
-        """Steps for so many photos."""
-        return self.steps or min(max(6000, 100 * photos), 8000)
-
-    def budget(self, photos: int, pixels: int) -> int:
-        """Most Gaussians for so many photos of so many pixels each."""
-        return self.gaussians or max(1000, int(self.abundance * min(pixels, photos * pixels // 30, 100_000)))
 
 
 @dataclass(frozen=True)
@@ -273,7 +198,7 @@ class Trainer:
         if noise is not None and noise.is_loud(charges):
             error = noise.loss(predicted.srgb, photo, frame, charges, keep)
         else:
-            error = photometric(predicted.srgb, photo, charges.dssim, keep, charges.slopes, charges.k2)
+            error = charges.of_photo(predicted.srgb, photo, keep)
         loss = error
         if charges.opacity or charges.scale:
             loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)
