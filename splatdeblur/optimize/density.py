@@ -34,6 +34,9 @@ class Default:
 
     Attributes:
         threshold: start and end of the gradient threshold's annealing (DeblurGS's GDA), for photos 800 px high.
+        by_magnitude: gradients are summed by their magnitudes over the pixels. A Gaussian that stands for many small
+            things is pulled in all directions at once, so that its plain gradient is small; this has it split all the
+            same (AbsGS, Ye et al. 2024). Thresholds are larger then.
         anneal_until: progress at which the end is reached.
         start, stop: progress between which it works.
         every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
@@ -41,7 +44,8 @@ class Default:
         reset_every: steps between two resets of all opacities; 0 never.
     """
 
-    threshold: tuple[float, float] = (1.5e-4, 1e-4)
+    threshold: tuple[float, float] = (4.5e-4, 3e-4)
+    by_magnitude: bool = True
     anneal_until: float = 0.3
     start: float = 0.03
     stop: float = 0.6
@@ -130,7 +134,7 @@ class DensityControl:
         if isinstance(config, Default):
             self._strategy = DefaultStrategy(
                 prune_opa=config.prune_opacity, refine_start_iter=0, refine_stop_iter=2**60,
-                refine_every=DUE, reset_every=2**60,
+                refine_every=DUE, reset_every=2**60, absgrad=config.by_magnitude,
             )  # fmt: skip
             self.state: dict[str, Any] = self._strategy.initialize_state(scene_scale=scene_scale)
         else:
@@ -140,6 +144,20 @@ class DensityControl:
             )  # fmt: skip
             self.state = self._strategy.initialize_state()
         self.state["refined"] = [0, 0.0]  # step and progress of the last refinement
+        self.state["seen"] = None
+
+    @property
+    def seen(self) -> Float[Tensor, "N"]:
+        """The share of the last steps that each Gaussian had a gradient in."""
+        return self.state["seen"]
+
+    @torch.no_grad()
+    def note_seen(self, scene: Gaussians, photos: int) -> None:
+        """Counts which Gaussians this step's gradients are about; the last two rounds of `photos` count most."""
+        is_seen = (scene.means.grad != 0).any(-1).to(scene.means)
+        if self.state.get("seen") is None:
+            self.state["seen"] = torch.full_like(is_seen, 0.5)
+        self.state["seen"] = self.state["seen"].lerp(is_seen, 1 / (2 * photos))
 
     def before_backward(self, render: Render) -> None:
         """Keeps the gradient of the screen positions, where the strategy needs it."""

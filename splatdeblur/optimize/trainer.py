@@ -30,6 +30,7 @@ from .readout import READOUT_AT, move_readout
 from .refits import REFIT_AT, can_refit, refit_paths
 from .schedules import geometric, ramp
 from .state import restore, state_of
+from .visits import haste, hastened
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -279,8 +280,10 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rates[name]
         self.density.before_backward(render)
         loss.backward()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        self.density.note_seen(self.scene, len(self.photos))
+        with hastened(self.scene, haste(self.density.seen, self.config.rates.seldom)):
+            for optimizer in self.optimizers.values():
+                optimizer.step()
         self.density.after_backward(
             self.scene, self.optimizers, render, step=self.step_number, progress=progress,
             means_lr=rates["means"], generator=self.generator,

@@ -12,7 +12,7 @@ from .kernels import average as averaging
 from .kernels import blend as blending
 from .kernels import culling, projection, tiles
 from .kernels.shares import ALL
-from .kernels.splats import CHUNKS, COLUMNS, GRADIENTS
+from .kernels.splats import CHUNKS, COLUMNS, SUMS
 from .rasterizer import Burst, ProjectionInfo, Render, RenderOptions
 
 
@@ -120,6 +120,7 @@ class _Blend(torch.autograd.Function):
         ctx.arrays = (splats, entries, tile_starts, pair_starts, *task.grid, *pictures, blocks, rows)
         ctx.candidates, ctx.task, ctx.shape = (candidates, offsets), task, means2d.shape
         ctx.weights = None if weights is None else (weights.shape, weights.dtype)
+        ctx.means2d = means2d  # is told, as gsplat does, how much its pixels pull at it
         ctx.set_materialize_grads(False)
         rgb, alpha, depth = (torch.from_numpy(x) for x in means)
         subframes = None if weights is None else torch.from_numpy(pictures[0]).view(-1, height, width, 3)
@@ -135,11 +136,13 @@ class _Blend(torch.autograd.Function):
         if not len(v_rgb):
             v_rgb = np.zeros_like(rgb if ctx.weights is None else rgb[:1])
         v_splats, v_means2d = np.empty_like(splats), np.zeros(ctx.shape, splats.dtype)
-        v_pairs = np.empty((len(entries), GRADIENTS), splats.dtype)
+        sums = np.empty((len(entries), SUMS), splats.dtype)
+        absgrad = np.zeros_like(v_means2d)
         blending.blend_backward(
             *ctx.arrays, ctx.task.is_linear, v_rgb, v_alpha, v_depth, v_subframes, *ctx.candidates,
-            v_pairs, v_splats, v_means2d, ALL,
+            sums, v_splats, v_means2d, absgrad, ALL,
         )  # fmt: skip
+        ctx.means2d.absgrad = torch.from_numpy(absgrad)
         v_weights = None
         if ctx.needs_input_grad[6]:
             by_row = np.empty_like(rows)

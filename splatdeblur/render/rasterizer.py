@@ -65,7 +65,9 @@ class ProjectionInfo:
     """What density control needs to know of a call; C counts the sub-frames of a burst.
 
     Attributes:
-        means2d: screen positions in px; part of the graph, so its gradient can be kept.
+        means2d: screen positions in px; part of the graph, so its gradient can be kept. After a backward pass its
+            attribute `absgrad`, as gsplat's, has the same shape and what that gradient would be if the magnitudes of
+            what each pixel adds to it were summed. The reference has none.
         radii: half extents of the footprint in px; 0 where a Gaussian is not drawn.
         width, height: picture size in px.
     """

@@ -3,7 +3,8 @@
 import numba
 import pytest
 import torch
-from render.scenes import CASES, case, slices, sliding
+from render.scenes import CASES, case, raw_scene, slices, sliding
+from render.scenes import cameras as small_cameras
 
 from splatdeblur.geometry import Cameras
 from splatdeblur.render import Burst, RenderOptions, reference
@@ -149,3 +150,26 @@ def test_a_scene_that_nobody_sees_gives_the_background():
     out.rgb.sum().backward()
     assert torch.equal(out.rgb, out.rgb.new_tensor([0.1, 0.2, 0.3]).expand_as(out.rgb))
     assert not out.depth.any()
+
+
+@pytest.mark.parametrize("variant", ["classic", "thick antialiased"])
+def test_magnitudes_of_screen_gradients_are_summed_over_the_pixels(variant):
+    """Each pixel's gradient alone, by the oracle, in place of one sum over all of them."""
+    options, is_thick = VARIANTS[variant]
+    raw = raw_scene(12, scale=(0.1, 0.6))
+    scene = Gaussians.from_raw(*raw.values())
+    views = sliding(small_cameras(20, 14, count=2), 2).to(dtype=torch.float64)
+    burst = None
+    if is_thick:
+        burst = Burst(weights=torch.tensor([0.3, 0.7], dtype=torch.float64), slices=slices(views))
+    weights = torch.randn(14, 20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    found = CpuRasterizer().render(scene, views, options=options, burst=burst)
+    (found.rgb[0] * weights).sum().backward()
+    expected = ReferenceRasterizer().render(scene, views, options=options, burst=burst)
+    means2d, total = expected.info.means2d, torch.zeros(2, 12, 2, dtype=torch.float64)
+    for value in (expected.rgb[0] * weights).sum(-1).flatten():
+        (gradient,) = torch.autograd.grad(value, means2d, retain_graph=True)
+        total += gradient.abs()
+    torch.testing.assert_close(found.info.means2d.absgrad, total, atol=1e-9, rtol=1e-6)
+    assert (total > 2 * torch.autograd.grad((expected.rgb[0] * weights).sum(), means2d)[0].abs()).any()

@@ -44,9 +44,10 @@ def torch_projection(
 
 
 def torch_rasterization(
-    means2d, conics, colors, opacities, width, height, tile_size, offsets, flatten_ids, backgrounds
+    means2d, conics, colors, opacities, width, height, tile_size, offsets, flatten_ids, backgrounds, absgrad
 ):
-    """gsplat's blending kernel, Gaussian by Gaussian through each tile's list."""
+    """gsplat's blending kernel, Gaussian by Gaussian through each tile's list; without the magnitudes of gradients."""
+    assert absgrad
     count, tile_height, tile_width = offsets.shape
     ends = torch.cat([offsets.flatten()[1:], torch.tensor([len(flatten_ids)])]).view_as(offsets)
     means2d, conics, colors = (value.flatten(0, 1) for value in (means2d, conics, colors))

@@ -20,6 +20,8 @@ from .average import light
 from .maths import FASTMATH, exp, lowest_bit, prefetch
 from .shares import ALL, spread
 from .splats import (
+    ABS_X,
+    ABS_Y,
     BLUE,
     CHUNKS,
     COLUMNS,
@@ -32,6 +34,7 @@ from .splats import (
     OPACITY,
     RED,
     SLOPE,
+    SUMS,
     TILE,
     XX,
     XY,
@@ -208,15 +211,17 @@ def _pull_light(rgb, weight, is_linear, v_rgb, v_subframes, c, picture, y, left,
 
 
 @njit(**INLINE)
-def _gather(work, subframe, pair_starts, v_pairs, candidates, offsets, v_splats, v_means2d):
-    """Sums the gradients of one part's Gaussians over their pairs."""
+def _gather(work, subframe, pair_starts, sums, candidates, offsets, v_splats, v_means2d, abs_means2d):
+    """Adds up what was summed for each pair of one part's Gaussians."""
     c = work // CHUNKS * v_splats.shape[0] + subframe
     for i in range(offsets[work], offsets[work + 1]):
         for column in range(COLUMNS):
             v_splats[subframe, i, column] = 0
         for pair in range(pair_starts[i], pair_starts[i + 1]):
             for column in range(GRADIENTS):
-                v_splats[subframe, i, column] += v_pairs[pair, column]
+                v_splats[subframe, i, column] += sums[pair, column]
+            abs_means2d[c, candidates[i], 0] += sums[pair, ABS_X]
+            abs_means2d[c, candidates[i], 1] += sums[pair, ABS_Y]
         v_means2d[c, candidates[i], 0] = v_splats[subframe, i, X]
         v_means2d[c, candidates[i], 1] = v_splats[subframe, i, Y]
 
@@ -224,14 +229,16 @@ def _gather(work, subframe, pair_starts, v_pairs, candidates, offsets, v_splats,
 @njit(**OPTIONS)
 def blend_backward(
     splats, entries, tile_starts, pair_starts, tiles_x, tiles_y, rgb, alpha, depth, blocks,
-    weights, is_linear, v_rgb, v_alpha, v_depth, v_subframes, candidates, offsets, v_pairs, v_splats, v_means2d, share,
+    weights, is_linear, v_rgb, v_alpha, v_depth, v_subframes, candidates, offsets, sums, v_splats, v_means2d,
+    abs_means2d, share,
 ):  # fmt: skip
-    """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn.
+    """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn; adds to abs_means2d [C, N, 2]
+    the magnitudes of what each pixel adds to that.
 
     v_rgb [P, H, 3 W], v_alpha and v_depth [P, H, W] are gradients of each picture's mean of sub-frames, with weights
     [C, H], in linear light or not; v_subframes [C, H, 3 W] those of the sub-frames besides. The last three may be
-    empty, for none. v_pairs [pairs, GRADIENTS] is scratch: what each (Gaussian, tile) pair adds to the gradient of
-    its Gaussian, in one sub-frame after another.
+    empty, for none. sums [pairs, SUMS] is scratch: what each (Gaussian, tile) pair adds to the gradient of its
+    Gaussian, in one sub-frame after another.
 
     Goes front to back again. What lies behind a Gaussian at a pixel is the finished pixel less what lies in front,
     so nothing of the forward pass is kept but the picture, and which blocks to visit.
@@ -244,7 +251,7 @@ def blend_backward(
         return
     subframe, piece = share // pieces, share % pieces
     if piece >= SHARES:
-        _gather(piece - SHARES, subframe, pair_starts, v_pairs, candidates, offsets, v_splats, v_means2d)
+        _gather(piece - SHARES, subframe, pair_starts, sums, candidates, offsets, v_splats, v_means2d, abs_means2d)
         return
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
@@ -252,8 +259,8 @@ def blend_backward(
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     # transmittance; light still to come (times its gradient); gradients of red, green, blue, depth, alpha;
     s = np.empty((7, PITCH), splats.dtype)
-    # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients
-    lanes = np.zeros((GRADIENTS, PIXELS), splats.dtype)
+    # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients and two magnitudes
+    lanes = np.zeros((SUMS, PIXELS), splats.dtype)
     v_row = np.empty(3 * TILE, splats.dtype)
     for tile in range(piece, tile_starts.shape[0] - 1, SHARES):
         picture = tile // (tiles_x * tiles_y)
@@ -279,11 +286,11 @@ def blend_backward(
         for entry in range(tile_starts[tile], tile_starts[tile + 1]):
             ahead = min(entry + AHEAD, last)
             _prefetch(splats, subframe, entries[ahead, 0])
-            prefetch(v_pairs, np.int64(entries[ahead, 1]) * GRADIENTS)
+            prefetch(sums, np.int64(entries[ahead, 1]) * SUMS)
             todo, g, slot = blocks[subframe, entry], entries[entry, 0], entries[entry, 1]
             if todo == 0:
-                for column in range(GRADIENTS):
-                    v_pairs[slot, column] = zero
+                for column in range(SUMS):
+                    sums[slot, column] = zero
                 continue
             x0, y0 = splats[subframe, g, X] - half - real(left), splats[subframe, g, Y] - half - real(top)
             a, b = half * splats[subframe, g, XX], splats[subframe, g, XY]
@@ -322,8 +329,10 @@ def blend_backward(
                     lanes[7, j] += weight * s[3, i]
                     lanes[8, j] += weight * s[4, i]
                     lanes[9, j] += weight * s[5, i]
+                    lanes[10, j] += abs(v_sigma * (two * a * dx + b * dy))
+                    lanes[11, j] += abs(v_sigma * (b * dx + two * k * dy))
             m, mx, my, mxx, mxy, myy = zero, zero, zero, zero, zero, zero
-            v_red, v_green, v_blue, v_z = zero, zero, zero, zero
+            v_red, v_green, v_blue, v_z, abs_x, abs_y = zero, zero, zero, zero, zero, zero
             for j in range(PIXELS):
                 m += lanes[0, j]
                 mx += lanes[1, j]
@@ -335,10 +344,13 @@ def blend_backward(
                 v_green += lanes[7, j]
                 v_blue += lanes[8, j]
                 v_z += lanes[9, j]
-                for gradient in range(GRADIENTS):
-                    lanes[gradient, j] = zero
-            v_pairs[slot, X], v_pairs[slot, Y] = -(two * a * mx + b * my), -(b * mx + two * k * my)
-            v_pairs[slot, XX], v_pairs[slot, XY], v_pairs[slot, YY] = half * mxx, mxy, half * myy
-            v_pairs[slot, OPACITY] = -m / opacity
-            v_pairs[slot, RED], v_pairs[slot, GREEN] = v_red, v_green
-            v_pairs[slot, BLUE], v_pairs[slot, DEPTH] = v_blue, v_z
+                abs_x += lanes[10, j]
+                abs_y += lanes[11, j]
+                for column in range(SUMS):
+                    lanes[column, j] = zero
+            sums[slot, X], sums[slot, Y] = -(two * a * mx + b * my), -(b * mx + two * k * my)
+            sums[slot, XX], sums[slot, XY], sums[slot, YY] = half * mxx, mxy, half * myy
+            sums[slot, OPACITY] = -m / opacity
+            sums[slot, RED], sums[slot, GREEN] = v_red, v_green
+            sums[slot, BLUE], sums[slot, DEPTH] = v_blue, v_z
+            sums[slot, ABS_X], sums[slot, ABS_Y] = abs_x, abs_y

@@ -14,6 +14,10 @@ CHUNKS = 64  # shares of the scene, each with sums of its own for the gradients 
 # the length of its middle row, and how far rows shift to the right from one to the next.
 X, Y, XX, XY, YY, OPACITY, RED, GREEN, BLUE, DEPTH, HALF_WIDTH, HALF_HEIGHT, HALF_ROW, SLOPE = range(14)
 GRADIENTS = 10
+# What the backward pass sums for each (Gaussian, tile) pair: those gradients and, after them, the magnitudes of what
+# each pixel adds to those of the position.
+ABS_X, ABS_Y = 10, 11
+SUMS = 12
 COLUMNS = 16  # one cache line in single precision
 REACH_SLACK = 1e-3  # px; footprints are a hair larger than the ellipse, so that rounding never cuts a pixel
 
