@@ -196,3 +196,4 @@ def test_on_cuda_screen_gradients_can_be_kept():
     render.info.means2d.retain_grad()
     render.rgb.square().sum().backward()
     assert render.info.means2d.grad[(render.info.radii > 0).all(-1)].abs().sum() > 0
+    assert (render.info.means2d.absgrad >= 0.999 * render.info.means2d.grad.abs()).all()
