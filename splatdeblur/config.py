@@ -77,7 +77,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.lens.kernels.stride_px": (1, 16),
     "train.lens.kernels.features": (1, 1024),
     "train.rates.kernels": (0, ENDLESS),
-    "train.rates.seldom": (1, 100),
     "evaluate.refine_steps": (0, ENDLESS),
 }
 

@@ -144,20 +144,11 @@ class DensityControl:
             )  # fmt: skip
             self.state = self._strategy.initialize_state()
         self.state["refined"] = [0, 0.0]  # step and progress of the last refinement
-        self.state["seen"] = torch.empty(0)
 
-    @property
-    def seen(self) -> Float[Tensor, "N"]:
-        """The share of the last steps that each Gaussian had a gradient in."""
-        return self.state["seen"]
-
-    @torch.no_grad()
-    def note_seen(self, scene: Gaussians, photos: int) -> None:
-        """Counts which Gaussians this step's gradients are about; the last two rounds of `photos` count most."""
-        is_seen = (scene.means.grad != 0).any(-1).to(scene.means)
-        seen = self.state.get("seen", is_seen[:0]).to(is_seen)
-        seen = torch.cat([seen, torch.full_like(is_seen[len(seen) :], 0.5)])  # MCMC appends; who is new is half seen
-        self.state["seen"] = seen.lerp(is_seen, 1 / (2 * photos))
+    def needs_magnitudes(self, progress: float) -> bool:
+        """Whether a render at this progress is to keep the magnitudes of its screen gradients."""
+        config = self.config
+        return isinstance(config, Default) and config.by_magnitude and config.start <= progress < config.stop
 
     def before_backward(self, render: Render) -> None:
         """Keeps the gradient of the screen positions, where the strategy needs it."""

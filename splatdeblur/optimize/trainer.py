@@ -30,7 +30,6 @@ from .readout import READOUT_AT, move_readout
 from .refits import REFIT_AT, can_refit, refit_paths
 from .schedules import geometric, ramp
 from .state import restore, state_of
-from .visits import haste, hastened
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -153,7 +152,10 @@ class Trainer:
     def render_fn(self, camera: Cameras, background: tuple[float, ...] = (0.0, 0.0, 0.0)) -> RenderFn:
         """Draws the scene as the training stands, through one photo's lens."""
         degree = min(self.config.sh_degree, int(self.progress * 2 * (self.config.sh_degree + 1)))
-        options = RenderOptions(self.config.is_antialiased, sh_degree=degree, background=background)
+        options = RenderOptions(
+            self.config.is_antialiased, sh_degree=degree, background=background,
+            keeps_magnitudes=self.density.needs_magnitudes(self.progress),
+        )  # fmt: skip
 
         def render(viewmats: Tensor, burst: Burst | None, seen: SeenAs = as_it_is) -> Render:
             views = camera.with_viewmats(viewmats)
@@ -280,10 +282,8 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rates[name]
         self.density.before_backward(render)
         loss.backward()
-        self.density.note_seen(self.scene, len(self.photos))
-        with hastened(self.scene, haste(self.density.seen, self.config.rates.seldom)):
-            for optimizer in self.optimizers.values():
-                optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         self.density.after_backward(
             self.scene, self.optimizers, render, step=self.step_number, progress=progress,
             means_lr=rates["means"], generator=self.generator,

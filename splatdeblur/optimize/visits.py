@@ -1,13 +1,9 @@
-"""Steps of what is seen only now and then: the parameters of photos, and Gaussians that few photos show."""
+"""Adam for parameters that belong to photos, each of which is seen only now and then."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-
-from ..scene import Gaussians
 
 EPS = 1e-15
 
@@ -48,24 +44,3 @@ class VisitAdam(torch.optim.Optimizer):
         mean = state["mean"] / (1 - momentum ** state["steps"])
         square = group["square"] / (1 - memory ** group["steps"])
         parameter.sub_(group["lr"] * (mean / (square.sqrt() + EPS)).clamp(-1, 1))
-
-
-def haste(seen: Float[Tensor, "N"], most: float) -> Float[Tensor, "N"]:
-    """How many times as long the steps of Gaussians are to be that a share `seen` of all steps is about.
-
-    A gradient that comes every k-th step leaves Adam a second moment of a k-th, so the steps that follow from it are
-    sqrt(k) times as long as those of one that always comes, and there are a k-th of them. With another sqrt(k) both
-    get equally far in a round of photos. None is hastened beyond `most`, nor where nobody has seen it yet.
-    """
-    return torch.where(seen > 0, seen, 1.0).rsqrt().clamp(1, most)
-
-
-@contextmanager
-def hastened(scene: Gaussians, factors: Float[Tensor, "N"]) -> Iterator[None]:
-    """Within, steps of the scene's optimizers are `factors` times as long."""
-    before = {name: parameter.detach().clone() for name, parameter in scene.params.items()}
-    yield
-    with torch.no_grad():
-        for name, parameter in scene.params.items():
-            factor = factors.view(-1, *[1] * (parameter.ndim - 1))
-            parameter.copy_(before[name].lerp(parameter, factor))

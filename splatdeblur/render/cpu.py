@@ -137,12 +137,13 @@ class _Blend(torch.autograd.Function):
             v_rgb = np.zeros_like(rgb if ctx.weights is None else rgb[:1])
         v_splats, v_means2d = np.empty_like(splats), np.zeros(ctx.shape, splats.dtype)
         sums = np.empty((len(entries), SUMS), splats.dtype)
-        absgrad = np.zeros_like(v_means2d)
+        absgrad = np.zeros_like(v_means2d if ctx.task.options.keeps_magnitudes else v_means2d[:0])
         blending.blend_backward(
             *ctx.arrays, ctx.task.is_linear, v_rgb, v_alpha, v_depth, v_subframes, *ctx.candidates,
             sums, v_splats, v_means2d, absgrad, ALL,
         )  # fmt: skip
-        ctx.means2d.absgrad = torch.from_numpy(absgrad)
+        if ctx.task.options.keeps_magnitudes:
+            ctx.means2d.absgrad = torch.from_numpy(absgrad)
         v_weights = None
         if ctx.needs_input_grad[6]:
             by_row = np.empty_like(rows)

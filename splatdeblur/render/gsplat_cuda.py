@@ -197,7 +197,7 @@ class GsplatRasterizer:
             offsets,
             order,
             backgrounds=background.expand(count, -1),
-            absgrad=True,
+            absgrad=options.keeps_magnitudes,
         )
         alpha = alpha.squeeze(-1)
         return picture[..., :3], alpha, picture[..., 3] / torch.where(alpha > 0, alpha, 1.0)

@@ -26,6 +26,7 @@ class RenderOptions:
         near, far: z-depths outside of which a Gaussian is not drawn, in world units.
         dilation_px2: added to the diagonal of every screen covariance, in px^2.
         background: sRGB value behind the scene.
+        keeps_magnitudes: backward passes leave `ProjectionInfo.means2d.absgrad`.
     """
 
     is_antialiased: bool = False
@@ -34,6 +35,7 @@ class RenderOptions:
     far: float = 1e10
     dilation_px2: float = 0.3
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    keeps_magnitudes: bool = False
 
 
 ALPHA_MIN = 1 / 255  # a Gaussian weaker than this at a pixel is skipped there
@@ -65,9 +67,9 @@ class ProjectionInfo:
     """What density control needs to know of a call; C counts the sub-frames of a burst.
 
     Attributes:
-        means2d: screen positions in px; part of the graph, so its gradient can be kept. After a backward pass its
-            attribute `absgrad`, as gsplat's, has the same shape and what that gradient would be if the magnitudes of
-            what each pixel adds to it were summed. The reference has none.
+        means2d: screen positions in px; part of the graph, so its gradient can be kept. Where asked for, a backward
+            pass leaves in its attribute `absgrad`, as gsplat does, what the gradient would be if the magnitudes of what
+            each pixel adds to it were summed. The reference never does.
         radii: half extents of the footprint in px; 0 where a Gaussian is not drawn.
         width, height: picture size in px.
     """

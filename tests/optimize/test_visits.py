@@ -2,8 +2,7 @@ from copy import deepcopy
 
 import torch
 
-from splatdeblur.optimize.visits import VisitAdam, haste, hastened
-from splatdeblur.scene import Gaussians
+from splatdeblur.optimize.visits import VisitAdam
 
 
 def visit(optimizer, parameter, gradient):
@@ -48,27 +47,3 @@ def test_it_goes_on_from_its_state_as_if_never_stopped():
         visit(pair[0], pair[1][1], torch.tensor([0.5, 0.5]))
         visit(pair[0], pair[1][0], torch.tensor([0.5, 0.5]))
     assert all(torch.equal(a, b) for a, b in zip(parameters, copies, strict=True))
-
-
-def test_seldom_seen_gaussians_get_as_far_in_a_round_as_others():
-    """Two of one kind, the first about which every step is, the second only every ninth, by the same gradients."""
-    raw = {"means": torch.zeros(2, 3), "quats": torch.rand(2, 4), "scales": torch.zeros(2, 3)}
-    scene = Gaussians.from_raw(*raw.values(), torch.zeros(2), torch.zeros(2, 1, 3))
-    moved = {}
-    for most in (1.0, 9.0):
-        means = scene.params["means"]
-        with torch.no_grad():
-            means.zero_()
-        optimizer = torch.optim.Adam([means], lr=0.01, eps=1e-15)
-        factors = haste(torch.tensor([1.0, 1 / 9]), most)
-        for step in range(900):
-            means.grad = torch.tensor([[1.0], [float(step % 9 == 0)]]).expand(2, 3).clone()
-            with hastened(scene, factors):
-                optimizer.step()
-        moved[most] = -means.detach()[:, 0].clone()
-    assert torch.allclose(moved[1.0], torch.tensor([9.0, 3.0]), rtol=0.05)
-    assert torch.allclose(moved[9.0], torch.tensor([9.0, 9.0]), rtol=0.05)
-
-
-def test_haste_has_bounds_and_leaves_out_what_was_never_seen():
-    assert haste(torch.tensor([1.0, 0.25, 1e-4, 0.0]), most=5.0).tolist() == [1.0, 2.0, 5.0, 1.0]

@@ -47,7 +47,6 @@ def torch_rasterization(
     means2d, conics, colors, opacities, width, height, tile_size, offsets, flatten_ids, backgrounds, absgrad
 ):
     """gsplat's blending kernel, Gaussian by Gaussian through each tile's list; without the magnitudes of gradients."""
-    assert absgrad
     count, tile_height, tile_width = offsets.shape
     ends = torch.cat([offsets.flatten()[1:], torch.tensor([len(flatten_ids)])]).view_as(offsets)
     means2d, conics, colors = (value.flatten(0, 1) for value in (means2d, conics, colors))
@@ -192,7 +191,8 @@ def test_on_cuda_an_empty_view_shows_the_background():
 def test_on_cuda_screen_gradients_can_be_kept():
     scene = Gaussians.from_raw(**scenes.raw_scene(50)).to("cuda")
     cameras = scenes.cameras(count=3)
-    render = GsplatRasterizer().render(scene, cameras, burst=Burst(torch.full((3,), 1 / 3)))
+    options = RenderOptions(keeps_magnitudes=True)
+    render = GsplatRasterizer().render(scene, cameras, options=options, burst=Burst(torch.full((3,), 1 / 3)))
     render.info.means2d.retain_grad()
     render.rgb.square().sum().backward()
     assert render.info.means2d.grad[(render.info.radii > 0).all(-1)].abs().sum() > 0

@@ -211,6 +211,48 @@ def _pull_light(rgb, weight, is_linear, v_rgb, v_subframes, c, picture, y, left,
 
 
 @njit(**INLINE)
+def _pull_block(s, lanes, base, left_dx, top_dy, splat, keeps_magnitudes):
+    """Draws a Gaussian over a block again, and adds what its pixels say to the sums of its gradients.
+
+    A constant for the last argument leaves no branch in the loop.
+    """
+    a, b, k, opacity, red, green, blue, z = splat
+    real = s.dtype.type
+    zero, one, two = real(0), real(1), real(2)
+    alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
+    for j in range(PIXELS):
+        i = base + np.uint64(j)
+        dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
+        sigma = dx * (a * dx + b * dy) + k * dy * dy
+        t = s[0, i]
+        free = opacity * exp(-sigma)
+        cover = min(free, alpha_max)
+        cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
+        after = t * (one - cover)
+        goes_on = after > stop
+        weight = t * cover if goes_on else zero
+        s[0, i] = after if goes_on else -abs(t)
+        v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
+        behind = s[1, i] - weight * v_weight
+        s[1, i] = behind
+        v_cover = t * v_weight - behind / (one - cover)
+        v_sigma = -v_cover * cover if goes_on & (free <= alpha_max) else zero
+        lanes[0, j] += v_sigma
+        lanes[1, j] += v_sigma * dx
+        lanes[2, j] += v_sigma * dy
+        lanes[3, j] += v_sigma * dx * dx
+        lanes[4, j] += v_sigma * dx * dy
+        lanes[5, j] += v_sigma * dy * dy
+        lanes[6, j] += weight * s[2, i]
+        lanes[7, j] += weight * s[3, i]
+        lanes[8, j] += weight * s[4, i]
+        lanes[9, j] += weight * s[5, i]
+        if keeps_magnitudes:
+            lanes[10, j] += abs(v_sigma * (two * a * dx + b * dy))
+            lanes[11, j] += abs(v_sigma * (b * dx + two * k * dy))
+
+
+@njit(**INLINE)
 def _gather(work, subframe, pair_starts, sums, candidates, offsets, v_splats, v_means2d, abs_means2d):
     """Adds up what was summed for each pair of one part's Gaussians."""
     c = work // CHUNKS * v_splats.shape[0] + subframe
@@ -220,8 +262,9 @@ def _gather(work, subframe, pair_starts, sums, candidates, offsets, v_splats, v_
         for pair in range(pair_starts[i], pair_starts[i + 1]):
             for column in range(GRADIENTS):
                 v_splats[subframe, i, column] += sums[pair, column]
-            abs_means2d[c, candidates[i], 0] += sums[pair, ABS_X]
-            abs_means2d[c, candidates[i], 1] += sums[pair, ABS_Y]
+            if abs_means2d.shape[0] > 0:
+                abs_means2d[c, candidates[i], 0] += sums[pair, ABS_X]
+                abs_means2d[c, candidates[i], 1] += sums[pair, ABS_Y]
         v_means2d[c, candidates[i], 0] = v_splats[subframe, i, X]
         v_means2d[c, candidates[i], 1] = v_splats[subframe, i, Y]
 
@@ -233,7 +276,7 @@ def blend_backward(
     abs_means2d, share,
 ):  # fmt: skip
     """Fills v_splats [S, D, COLUMNS], and v_means2d [C, N, 2] where a Gaussian is drawn; adds to abs_means2d [C, N, 2]
-    the magnitudes of what each pixel adds to that.
+    the magnitudes of what each pixel adds to that, unless it is empty.
 
     v_rgb [P, H, 3 W], v_alpha and v_depth [P, H, W] are gradients of each picture's mean of sub-frames, with weights
     [C, H], in linear light or not; v_subframes [C, H, 3 W] those of the sub-frames besides. The last three may be
@@ -255,8 +298,8 @@ def blend_backward(
         return
     height, width, n_subframes = alpha.shape[1], alpha.shape[2], splats.shape[0]
     real = splats.dtype.type
-    half, zero, one, two = real(0.5), real(0), real(1), real(2)
-    alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
+    half, zero, two = real(0.5), real(0), real(2)
+    keeps_magnitudes = abs_means2d.shape[0] > 0
     # transmittance; light still to come (times its gradient); gradients of red, green, blue, depth, alpha;
     s = np.empty((7, PITCH), splats.dtype)
     # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients and two magnitudes
@@ -302,35 +345,11 @@ def blend_backward(
                 todo &= todo - np.uint64(1)
                 base = np.uint64(block * PIXELS)
                 left_dx, top_dy = real(block % ACROSS * BLOCK) - x0, real(block // ACROSS * BLOCK) - y0
-                for j in range(PIXELS):
-                    i = base + np.uint64(j)
-                    dx, dy = left_dx + real(j % BLOCK), top_dy + real(j // BLOCK)
-                    sigma = dx * (a * dx + b * dy) + k * dy * dy
-                    t = s[0, i]
-                    free = opacity * exp(-sigma)
-                    cover = min(free, alpha_max)
-                    cover = cover if (cover >= alpha_min) & (sigma >= zero) else zero
-                    after = t * (one - cover)
-                    goes_on = after > stop
-                    weight = t * cover if goes_on else zero
-                    s[0, i] = after if goes_on else -abs(t)
-                    v_weight = red * s[2, i] + green * s[3, i] + blue * s[4, i] + z * s[5, i] + s[6, i]
-                    behind = s[1, i] - weight * v_weight
-                    s[1, i] = behind
-                    v_cover = t * v_weight - behind / (one - cover)
-                    v_sigma = -v_cover * cover if goes_on & (free <= alpha_max) else zero
-                    lanes[0, j] += v_sigma
-                    lanes[1, j] += v_sigma * dx
-                    lanes[2, j] += v_sigma * dy
-                    lanes[3, j] += v_sigma * dx * dx
-                    lanes[4, j] += v_sigma * dx * dy
-                    lanes[5, j] += v_sigma * dy * dy
-                    lanes[6, j] += weight * s[2, i]
-                    lanes[7, j] += weight * s[3, i]
-                    lanes[8, j] += weight * s[4, i]
-                    lanes[9, j] += weight * s[5, i]
-                    lanes[10, j] += abs(v_sigma * (two * a * dx + b * dy))
-                    lanes[11, j] += abs(v_sigma * (b * dx + two * k * dy))
+                splat = a, b, k, opacity, red, green, blue, z
+                if keeps_magnitudes:
+                    _pull_block(s, lanes, base, left_dx, top_dy, splat, True)
+                else:
+                    _pull_block(s, lanes, base, left_dx, top_dy, splat, False)
             m, mx, my, mxx, mxy, myy = zero, zero, zero, zero, zero, zero
             v_red, v_green, v_blue, v_z, abs_x, abs_y = zero, zero, zero, zero, zero, zero
             for j in range(PIXELS):
