@@ -21,5 +21,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "resting-cameras": ("train.rates.camera_start=0", "train.rates.camera_ramp=0"),
     "coarse-to-fine": ("train.resolution.levels=[1]", "train.resolution.until=[]"),
     "random-background": ("train.random_background=false",),
-    "falling-threshold": ("train.density.threshold=[1.5e-4,1.5e-4]",),
+    "magnitudes": ("train.density.by_magnitude=false", "train.density.threshold=[1.5e-4,1e-4]"),
+    "falling-threshold": ("train.density.threshold=[4.5e-4,4.5e-4]",),
 }
