@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..exposure import Exposure
-from ..geometry import Cameras, exp, inverse, log
+from ..geometry import Cameras, exp, log
 from ..render import Rasterizer, RenderOptions
 from ..render.bake import baked
 from ..render.enlarge import TrainingWidth
@@ -127,5 +127,5 @@ def enlarged(
     viewmats: Float[Tensor, "time 4 4"], middle: Float[Tensor, "4 4"], factor: float = 1.0
 ) -> Float[Tensor, "time 4 4"]:
     """How a camera moves from `middle` to each of `viewmats`, in its own frame, `factor` times as far."""
-    moves = viewmats @ inverse(middle)
+    moves = viewmats @ torch.linalg.inv(middle)  # its rotation may be one in single precision only
     return moves if factor == 1 else exp(factor * log(moves))
