@@ -8,8 +8,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import shutil
 from dataclasses import replace
 
+import numba
 import pytest
 import synthetic
+import torch
 
 from splatdeblur import pipeline
 from splatdeblur.config import Config
@@ -18,6 +20,15 @@ from splatdeblur.run import Run
 SMALL = replace(
     Config(), downscale=1.0, device="cpu", train=replace(Config().train, steps=60, gaussians=1500)
 )
+
+
+def pytest_configure(config):
+    """Processes that test side by side share the cores."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers > 1:
+        threads = max(1, numba.config.NUMBA_NUM_THREADS // workers)
+        numba.set_num_threads(threads)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

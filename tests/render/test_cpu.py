@@ -121,8 +121,9 @@ def test_gradients_agree_with_finite_differences():
 def test_results_do_not_depend_on_the_number_of_threads():
     test_case = case("crowd")
     threads = numba.get_num_threads()
-    _, many = draw_with_gradients(CpuRasterizer(), test_case, "thick", torch.float32)
     try:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        _, many = draw_with_gradients(CpuRasterizer(), test_case, "thick", torch.float32)
         numba.set_num_threads(1)
         _, one = draw_with_gradients(CpuRasterizer(), test_case, "thick", torch.float32)
     finally:
