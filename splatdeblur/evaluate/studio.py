@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..capture.pixels import read_mask, read_photo
 from ..errors import CaptureError
+from ..exposure.gains import fit_gains, with_gains
 from ..geometry import Cameras
 from ..poses.reconstruction import mask_path, photo_path
 from ..render import Rasterizer, RenderOptions
@@ -137,7 +138,7 @@ def show_side_by_side(
     downscale: float,
 ) -> Path | None:
     """Draws RUN/evaluation/side_by_side.png for a run without a reference: three photos, from blurred to sharp by
-    what training has learned of them, else by how they look.
+    what training has learned of them, else by how they look. Renders are as bright as the photos they stand beside.
 
     None if the run's photos are gone or of another size.
     """
@@ -151,7 +152,7 @@ def show_side_by_side(
     pictures, _ = studio.render(cameras.at(chosen).to(dtype=torch.float32))
     notes = {i: "" if blur is None else f"blurred by about {blur[i]:.1f} px" for i in chosen}
     rows = [
-        Comparison(photos.names[i], taken[i], picture, note=notes[i])
+        Comparison(photos.names[i], taken[i], with_gains(picture, fit_gains(picture, taken[i])), note=notes[i])
         for i, picture in zip(chosen, pictures, strict=True)
     ]
     path = run.evaluation / SIDE_BY_SIDE

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from splatdeblur.capture.pixels import read_photo
 from splatdeblur.errors import PoseError
 from splatdeblur.evaluate import Similarity, evaluate, show_side_by_side
 from splatdeblur.evaluate.studio import TrainedPhotos
@@ -25,6 +26,12 @@ def carried(scene: Gaussians, similarity: Similarity) -> Gaussians:
         scene.params["scales"] + shift,
         scene.params["opacities"],
         scene.sh,
+    )
+
+
+def replace_colors(scene: Gaussians, sh: torch.Tensor) -> Gaussians:
+    return Gaussians.from_raw(
+        *(scene.params[name].detach() for name in ("means", "quats", "scales", "opacities")), sh.detach()
     )
 
 
@@ -147,3 +154,13 @@ def test_a_run_without_a_reference_has_its_side_by_side(world, trained):
         run, scene=world.scene, rasterizer=world.rasterizer, photos=photos, options=RenderOptions(), downscale=1.0
     )
     assert path == run.evaluation / "side_by_side.png" and path.is_file()
+
+
+def test_a_render_is_as_bright_as_the_photo_that_it_stands_beside(world, trained):
+    run, photos = trained
+    darker = replace_colors(world.scene, world.scene.sh - 0.3)
+    settings = {"rasterizer": world.rasterizer, "photos": photos, "options": RenderOptions(), "downscale": 1.0}
+    sheets = [read_photo(show_side_by_side(run, scene=scene, **settings)) for scene in (world.scene, darker)]
+    photo, render = sheets[1].chunk(2, dim=1)
+    assert render.mean().item() == pytest.approx(photo.mean().item(), rel=0.05)
+    assert sheets[0].mean().item() == pytest.approx(sheets[1].mean().item(), rel=0.03)
