@@ -26,7 +26,7 @@ class TrainConfig:
 
     Attributes:
         steps: number of steps; one photo each. 0 ties them to the photos: 100 for each, but no fewer than 6,000, and no
-            more than 8,000, which a slow CPU does in a quarter of an hour.
+            more than 7,000, which a slow CPU does in a quarter of an hour.
         seed: of every random choice.
         time_limit: seconds of training after which schedules are squeezed to end; 0 for no limit.
         sh_degree: of the colours, 0 to 3; it rises one by one during the first half.
@@ -70,7 +70,7 @@ class TrainConfig:
 
     def length(self, photos: int) -> int:
         """Steps for so many photos."""
-        return self.steps or min(max(6000, 100 * photos), 8000)
+        return self.steps or min(max(6000, 100 * photos), 7000)
 
     def budget(self, photos: int, pixels: int) -> int:
         """Most Gaussians for so many photos of so many pixels each."""
