@@ -57,7 +57,11 @@ class ToneCurve(nn.Module):
         return [p for name, p in self.named_parameters(recurse=False)]
 
     def gains(self) -> Float[Tensor, "frame channel"]:
-        """Factors on linear light, geometric mean 1 over the photos: the scene's own brightness is theirs."""
+        """Factors on linear light, geometric mean 1 over the photos: the scene's own brightness is theirs.
+
+        All photos get a gradient, those not asked for one of zero, so that the momentum of a gain plays out in the
+        steps after its photo was seen. Resting between visits like paths, gains came out worse.
+        """
         log_gains = torch.stack(list(self.log_gains))
         return (log_gains - log_gains.mean(0).detach()).exp()
 
