@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..scene import Gaussians
+from .charge_kernel import WHITE, charge_and_gradient
 from .ssim_kernel import C1, K2, TAPS, WINDOW, ssim_and_gradient
 
 YARDSTICK = 0.02  # of a photo's width, by which it is moved to see what that leaves
@@ -130,7 +131,24 @@ def as_taken(
     only "at least white", and at pixels that do not count (those not in `keep`)."""
     if keep is not None:
         predicted = torch.where(keep[..., None], predicted, photo)
-    return torch.where((photo >= 0.995) & (predicted > photo), photo, predicted)
+    return torch.where((photo >= WHITE) & (predicted > photo), photo, predicted)
+
+
+class _Photometric(torch.autograd.Function):
+    """The CPU kernel; its gradient is made together with its value."""
+
+    @staticmethod
+    def forward(ctx, predicted, photo, keep, dssim, slopes, k2):
+        a, b = (x.detach().contiguous().numpy() for x in (predicted, photo))
+        keep = None if keep is None else keep.contiguous().numpy()
+        value, gradient = charge_and_gradient(a, b, keep, dssim, slopes, k2**2)
+        ctx.save_for_backward(torch.from_numpy(gradient))
+        return predicted.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx, v_value):
+        (gradient,) = ctx.saved_tensors
+        return v_value * gradient, None, None, None, None, None
 
 
 def photometric(
@@ -142,7 +160,9 @@ def photometric(
     k2: float = K2,
 ) -> Float[Tensor, ""]:
     """(1 - dssim) L1 + dssim (1 - SSIM) + slopes L1 of the differences between neighbouring pixels, of the prediction
-    `as_taken`; `k2`: of SSIM, see `Loss`."""
+    `as_taken`; `k2`: of SSIM, see `Loss`. Gradient by `predicted` only."""
+    if predicted.device.type == "cpu" and predicted.dtype == photo.dtype == torch.float32:
+        return _Photometric.apply(predicted, photo, keep, dssim, slopes, k2)
     predicted = as_taken(predicted, photo, keep)
     error = predicted - photo
     loss = (1 - dssim) * error.abs().mean()

@@ -64,6 +64,30 @@ def test_beyond_white_a_prediction_is_compared_as_the_camera_would_clip_it():
     assert (predicted.grad[is_lamp] == 0).all() and (predicted.grad[~is_lamp] != 0).any()
 
 
+@pytest.mark.parametrize("weights", [(0.5, 0.5, 0.01), (0.0, 0.5, 0.03), (1.0, 0.0, 0.03), (0.0, 0.0, 0.03)])
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("size", [(11, 11), (12, 70), (50, 37)])
+def test_the_kernel_of_the_whole_charge_equals_plain_torch(size, is_masked, weights):
+    predicted, photo = pictures(*size)
+    predicted = predicted * 1.2  # beyond white here and there
+    photo[:4, :5] = 1.0
+    keep = torch.rand(*size, generator=torch.Generator().manual_seed(1)) > 0.1 if is_masked else None
+    dssim, slopes, k2 = weights
+    kernel, plain = predicted.clone().requires_grad_(), predicted.double().requires_grad_()
+    ours = photometric(kernel, photo, dssim, keep, slopes, k2)
+    theirs = photometric(plain, photo.double(), dssim, keep, slopes, k2)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
+    ours.backward()
+    theirs.backward()
+    assert (kernel.grad - plain.grad).norm() < 1e-4 * plain.grad.norm()
+
+
+def test_the_smallest_picture_has_slopes_only_one_way():
+    a, b = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
+    expected = (a - b).abs().mean() + 0.5 * (a - b).diff(dim=1).abs().mean()
+    torch.testing.assert_close(photometric(a, b, 0.0, slopes=0.5), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pixels_that_do_not_count_get_no_gradient_and_have_no_say(dtype):
     predicted, photo = pictures(40, 50, dtype)
