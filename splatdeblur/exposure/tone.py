@@ -57,13 +57,13 @@ class ToneCurve(nn.Module):
         return [p for name, p in self.named_parameters(recurse=False)]
 
     def gains(self) -> Float[Tensor, "frame channel"]:
-        """Factors on linear light, geometric mean 1 over the photos: the scene's own brightness is theirs.
-
-        All photos get a gradient, those not asked for one of zero, so that the momentum of a gain plays out in the
-        steps after its photo was seen. Resting between visits like paths, gains came out worse.
-        """
+        """Factors on linear light, geometric mean 1 over the photos: the scene's own brightness is theirs."""
         log_gains = torch.stack(list(self.log_gains))
         return (log_gains - log_gains.mean(0).detach()).exp()
+
+    def gain(self, frame: int) -> Float[Tensor, "channel"]:
+        """One photo's row of `gains`, with a gradient for its own parameters alone."""
+        return (self.log_gains[frame] - torch.stack([gain.detach() for gain in self.log_gains]).mean(0)).exp()
 
     def response(self, srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The camera's value for an sRGB value: rising, through 0, 1/2 and 1; beyond, the last piece goes on."""
@@ -109,7 +109,7 @@ class ToneCurve(nn.Module):
         else:
             linear = light if is_linear else linear_from_srgb(light)
             if len(self.log_gains):
-                linear = linear * self.gains()[frame]
+                linear = linear * self.gain(frame)
             if self.tone.learns_vignetting:
                 linear = linear * self.vignetting(window)[..., None]
             srgb = srgb_from_linear(linear)

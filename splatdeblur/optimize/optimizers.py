@@ -24,8 +24,12 @@ def make_optimizers(scene: Gaussians, exposure: Exposure, rates: LearningRates) 
         "embeddings": [] if lens.kernels is None else list(lens.kernels.embeddings),
     }
     adam = VisitAdam if rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
+    # Resting between visits, with any rate and momentum that was tried, gains came out worse.
+    adams = dict.fromkeys(of_photos, adam) | {"tone": partial(VisitAdam, rests=False)}
     result = of_scene | {
-        name: adam(parameters, lr=0.0) for name, parameters in of_photos.items() if any(p.numel() for p in parameters)
+        name: adams[name](parameters, lr=0.0)
+        for name, parameters in of_photos.items()
+        if any(p.numel() for p in parameters)
     }
     if lens.kernels is not None:
         result["kernels"] = torch.optim.Adam(lens.kernels.shared(), lr=0.0)

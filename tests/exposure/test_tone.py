@@ -61,6 +61,16 @@ def test_a_known_camera_is_found_from_photos_of_several_brightnesses():
     torch.testing.assert_close(found.vignetting(WINDOW), true.vignetting(WINDOW), atol=0.02, rtol=0)
 
 
+def test_the_gain_of_one_photo_is_its_row_and_asks_no_other_for_a_gradient():
+    tone = ToneCurve(Tone(), 3).double()
+    with torch.no_grad():
+        for index, log_gains in enumerate(tone.log_gains):
+            log_gains.copy_(torch.tensor([0.1, 0.5, -0.3]) * (index + 1))
+    torch.testing.assert_close(torch.stack([tone.gain(i) for i in range(3)]), tone.gains())
+    tone.gain(1).sum().backward()
+    assert [log_gains.grad is None for log_gains in tone.log_gains] == [True, False, True]
+
+
 def test_what_some_photo_shows_below_white_can_be_recovered():
     tone = ToneCurve(Tone(), 3)
     with torch.no_grad():
