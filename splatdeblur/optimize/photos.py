@@ -14,6 +14,8 @@ from ..capture.pixels import reduced_size, resize_area, resize_photo
 from ..exposure import Timing
 from ..geometry import Cameras, linear_from_srgb, srgb_from_linear
 
+SHARP = 1 / 400  # of a photo's width: who smears points no further is sharp
+NEARLY_ALL = 0.95
 SMALLEST_PX = 80  # of the shorter side at any level: smaller pictures hold too few windows of SSIM
 
 Pictures = tuple[Float[Tensor, "_ _ 3"], ...]
@@ -93,6 +95,13 @@ class PhotoSet:
     def mean_pixels(self) -> int:
         """Of a photo at the finest level."""
         return round(sum(w * h for w, h in self.cameras[-1].own_sizes) / len(self))
+
+    @property
+    def are_sharp(self) -> bool:
+        """Whether nearly all of them look so."""
+        sizes = self.cameras[-1].own_sizes
+        sharp = [looks.blur_px <= SHARP * width for looks, (width, _) in zip(self.looks, sizes, strict=True)]
+        return sum(sharp) >= NEARLY_ALL * len(self)
 
     @property
     def mask_marks(self) -> list[int]:

@@ -25,7 +25,7 @@ from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
 from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
-from .photos import PhotoSet
+from .photos import SHARP, PhotoSet
 from .readout import READOUT_AT, move_readout
 from .refits import REFIT_AT, can_refit, refit_paths
 from .schedules import geometric, ramp
@@ -34,7 +34,6 @@ from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
-SHARP_PATH = 1 / 400  # of a photo's width: as long as even the sharpest photo's path may be
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,9 @@ class Trainer:
             NoiseLevel.of(pictures, keeps) if config.loss.noise_from < 1 else None
             for pictures, keeps in zip(photos.pictures, photos.keeps, strict=True)
         ]
-        self.charges = [config.loss if noise is None else noise.heard_by(config.loss) for noise in self.noise]
         is_ours = config.looks_back and config.max_path > 0
+        loss = config.loss.for_sharp() if is_ours and photos.are_sharp else config.loss
+        self.charges = [loss if noise is None else noise.heard_by(loss) for noise in self.noise]
         self.judges = is_ours and can_judge(self.exposure)
         self.refits_paths = is_ours and can_refit(self)
         if self.exposure.lens.focus is not None:
@@ -302,7 +302,7 @@ class Trainer:
             return
         camera = self.photos.cameras[-1].at(frame)
         focal = camera.Ks[0, 0, 0].item()
-        looks, sharp_px = self.photos.looks[frame], SHARP_PATH * camera.width
+        looks, sharp_px = self.photos.looks[frame], SHARP * camera.width
         self.exposure.shorten(frame, self.config.max_path * self._moved_px(frame) + sharp_px, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()

@@ -6,7 +6,9 @@ from math import inf
 import torch
 
 from splatdeblur.geometry import Cameras, linear_from_srgb
-from splatdeblur.optimize import Looks, PhotoSet
+from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer
+from splatdeblur.render.cpu import CpuRasterizer
+from splatdeblur.scene import Gaussians, from_points
 
 SIZES = ((320, 200), (200, 320), (320, 200))
 
@@ -33,6 +35,24 @@ def test_every_photo_keeps_its_size_at_every_level():
     assert replace(photos, looks=known).at([1]).looks == (Looks(4.0),)
     assert photos.mean_pixels == 64000 and len(photos.at([1])) == 1
     assert photos.at([1]).cameras[0].sizes is None and photos.at([0, 1]).pictures[0][1].shape == (160, 100, 3)
+
+
+def test_a_capture_is_sharp_if_nearly_all_of_its_photos_look_so():
+    photos = PhotoSet.build(("a", "b", "c"), cameras(), random_pictures(), (2, 1))
+    assert not photos.are_sharp  # nobody looked
+    sharp = replace(photos, looks=(Looks(0.7), Looks(0.4), Looks(0.1)))  # limits of 0.8, 0.5 and 0.8 px
+    assert sharp.are_sharp
+    assert not replace(photos, looks=(Looks(0.7), Looks(0.7), Looks(0.1))).are_sharp
+    trainer = Trainer(sharp, scene(), TrainConfig(steps=10), CpuRasterizer())
+    assert {(c.dssim, c.slopes) for c in trainer.charges} == {(0.2, 0.0)}
+    for other in (TrainConfig(steps=10, max_path=0.0), TrainConfig(steps=10, looks_back=False)):
+        assert {c.dssim for c in Trainer(sharp, scene(), other, CpuRasterizer()).charges} == {0.5}
+    assert {c.dssim for c in Trainer(photos, scene(), TrainConfig(steps=10), CpuRasterizer()).charges} == {0.5}
+
+
+def scene() -> Gaussians:
+    generator = torch.Generator().manual_seed(0)
+    return from_points(torch.rand(50, 3, generator=generator) + 2, torch.rand(50, 3, generator=generator), sh_degree=1)
 
 
 def test_what_a_mask_hides_reaches_no_level():
