@@ -1,6 +1,8 @@
 """The start of a training: photos, poses and settings of a run made into a trainer at its first step."""
 
+import os
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from itertools import pairwise
 from math import isfinite
@@ -61,7 +63,8 @@ def load_photos(run: Run, config: Config, names: tuple[str, ...], full: Cameras)
         full: their cameras at full size.
     """
     downscale = downscale_of(run, config)
-    pictures = [read_photo(photo_path(run, name), downscale) for name in names]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pictures = list(pool.map(lambda name: read_photo(photo_path(run, name), downscale), names))
     masks = tuple((path := mask_path(run, name)) and read_mask(path, downscale) for name in names)
     full = full.to(dtype=torch.float32)
     cameras = full.resized_each([reduced_size(w, h, downscale) for w, h in full.own_sizes])

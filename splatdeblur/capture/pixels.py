@@ -12,6 +12,8 @@ from ..errors import CaptureError
 from ..geometry import linear_from_srgb, srgb_from_linear
 from ..run import atomic_write
 
+LIGHT = linear_from_srgb(torch.arange(256) / 255).numpy()  # of each value of 8 bits, as a power for each pixel is slow
+
 
 def reduced_size(width: int, height: int, downscale: float) -> tuple[int, int]:
     """Width and height of a photo read at `downscale`: whole pixels, rounded down as in `Cameras.scaled`."""
@@ -63,8 +65,12 @@ def read_photo(path: Path, downscale: float = 1.0) -> Float[Tensor, "height widt
             pixels = np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CaptureError(f"{path} cannot be read as a picture ({error}); replace or remove it") from error
-    photo = torch.from_numpy(pixels).float() / 255
-    return resize_photo(photo, *reduced_size(photo.shape[1], photo.shape[0], downscale))
+    height, width = pixels.shape[:2]
+    new_width, new_height = reduced_size(width, height, downscale)
+    if (new_width, new_height) == (width, height):
+        return torch.from_numpy(pixels).float() / 255
+    light = torch.from_numpy(LIGHT[pixels])
+    return srgb_from_linear(resize_area(light, new_width, new_height)).clamp(0, 1)
 
 
 def read_mask(path: Path, downscale: float = 1.0) -> Bool[Tensor, "height width"]:

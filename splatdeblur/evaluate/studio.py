@@ -140,20 +140,25 @@ def show_side_by_side(
     """Draws RUN/evaluation/side_by_side.png for a run without a reference: three photos, from blurred to sharp by
     what training has learned of them, else by how they look. Renders are as bright as the photos they stand beside.
 
-    None if the run's photos are gone or of another size.
+    None if those photos are gone or of another size.
     """
-    cameras = photos.cameras.to("cpu")
-    taken = read_photos(run, photos.names, downscale, cameras)
+    cameras, blur = photos.cameras.to("cpu"), photos.blur_px
+    if blur is None:
+        everything = read_photos(run, photos.names, downscale, cameras)
+        if everything is None:
+            return None
+        chosen = telling_photos(unsharpness(everything))
+    else:
+        chosen = telling_photos(blur.cpu())
+    taken = read_photos(run, tuple(photos.names[i] for i in chosen), downscale, cameras.at(chosen))
     if taken is None:
         return None
-    blur = photos.blur_px
-    chosen = telling_photos(unsharpness(taken) if blur is None else blur.cpu())
     studio = Studio(scene.detached(), rasterizer, options)
     pictures, _ = studio.render(cameras.at(chosen).to(dtype=torch.float32))
     notes = {i: "" if blur is None else f"blurred by about {blur[i]:.1f} px" for i in chosen}
     rows = [
-        Comparison(photos.names[i], taken[i], with_gains(picture, fit_gains(picture, taken[i])), note=notes[i])
-        for i, picture in zip(chosen, pictures, strict=True)
+        Comparison(photos.names[i], photo, with_gains(picture, fit_gains(picture, photo)), note=notes[i])
+        for i, photo, picture in zip(chosen, taken, pictures, strict=True)
     ]
     path = run.evaluation / SIDE_BY_SIDE
     write_side_by_side(path, rows)

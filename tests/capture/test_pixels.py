@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from splatdeblur.capture.pixels import read_photo, reduced_size, resize_area, write_picture
+from splatdeblur.capture.pixels import read_photo, reduced_size, resize_area, resize_photo, write_picture
 from splatdeblur.errors import CaptureError
 from splatdeblur.geometry import Cameras, linear_from_srgb
 
@@ -26,6 +26,13 @@ def test_reduction_conserves_light(tmp_path):
     half = read_photo(tmp_path / "a.png", 2.0)
     assert half.shape == (4, 4, 3)
     assert torch.allclose(linear_from_srgb(half), torch.tensor(0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize("downscale", [2.0, 2.7])
+def test_a_photo_is_read_as_if_reduced_after_it_was_read(downscale, tmp_path):
+    write_picture(tmp_path / "a.png", random_picture(41, 60))
+    whole, small = read_photo(tmp_path / "a.png"), read_photo(tmp_path / "a.png", downscale)
+    torch.testing.assert_close(small, resize_photo(whole, small.shape[1], small.shape[0]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("downscale", [1.0, 1.5, 2.0, 2.7, 3.0])
