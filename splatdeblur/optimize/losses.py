@@ -62,8 +62,9 @@ class Loss:
 
     def for_sharp(self) -> "Loss":
         """What captures without blur are charged: 3DGS's terms. What `dssim`, `k2` and `slopes` add by default makes
-        up for what blur has left of a photo's detail, and costs sharp photos 0.3 dB."""
-        return replace(self, dssim=0.2, k2=K2, slopes=0.0)
+        up for what blur has left of a photo's detail, and costs sharp photos 0.3 dB. Set otherwise, they stay."""
+        usual, plain = Loss(), {"dssim": 0.2, "k2": K2, "slopes": 0.0}
+        return replace(self, **{k: v for k, v in plain.items() if getattr(self, k) == getattr(usual, k)})
 
     def of_photo(
         self,

@@ -83,7 +83,7 @@ def test_the_kernel_of_the_whole_charge_equals_plain_torch(size, is_masked, weig
 
 
 def test_the_smallest_picture_has_slopes_only_one_way():
-    a, b = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
+    a, b = pictures(1, 5)
     expected = (a - b).abs().mean() + 0.5 * (a - b).diff(dim=1).abs().mean()
     torch.testing.assert_close(photometric(a, b, 0.0, slopes=0.5), expected)
 

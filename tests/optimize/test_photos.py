@@ -7,6 +7,7 @@ import torch
 
 from splatdeblur.geometry import Cameras, linear_from_srgb
 from splatdeblur.optimize import Looks, PhotoSet, TrainConfig, Trainer
+from splatdeblur.optimize.losses import Loss
 from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.scene import Gaussians, from_points
 
@@ -45,6 +46,8 @@ def test_a_capture_is_sharp_if_nearly_all_of_its_photos_look_so():
     assert not replace(photos, looks=(Looks(0.7), Looks(0.7), Looks(0.1))).are_sharp
     trainer = Trainer(sharp, scene(), TrainConfig(steps=10), CpuRasterizer())
     assert {(c.dssim, c.slopes) for c in trainer.charges} == {(0.2, 0.0)}
+    chosen = Loss(dssim=0.3).for_sharp()  # what somebody asked for is not overruled
+    assert (chosen.dssim, chosen.k2, chosen.slopes) == (0.3, 0.03, 0.0)
     for other in (TrainConfig(steps=10, max_path=0.0), TrainConfig(steps=10, looks_back=False)):
         assert {c.dssim for c in Trainer(sharp, scene(), other, CpuRasterizer()).charges} == {0.5}
     assert {c.dssim for c in Trainer(photos, scene(), TrainConfig(steps=10), CpuRasterizer()).charges} == {0.5}
