@@ -24,6 +24,7 @@ from .schedules import geometric, ramp
 
 ROUNDS = 60  # to which even a short training is divided, with a refinement in each ...
 LEAST_APART = 50  # ... in steps: gradients of fewer photos tell little
+SPENT_AT = 0.9  # of the time between start and stop: the budget may be full
 DUE = 2  # of all step numbers that gsplat's strategies are told, the one at which they refine
 REFERENCE_HEIGHT_PX = 800  # of the photos that the field's gradient thresholds were tuned on
 
@@ -31,6 +32,9 @@ REFERENCE_HEIGHT_PX = 800  # of the photos that the field's gradient thresholds 
 @dataclass(frozen=True)
 class Default:
     """3DGS's density control: split and clone where screen gradients are large, prune the transparent.
+
+    The budget is spent evenly over the time between start and stop, on what pulls most by then: were it spent at once,
+    it would go to what is wrong in a scene without detail, and nothing be left for what detail still lacks.
 
     Attributes:
         threshold: start and end of the gradient threshold's annealing (DeblurGS's GDA), for photos 800 px high.
@@ -201,6 +205,9 @@ class DensityControl:
         last_step, last_progress = self.state.get("refined", (0, 0.0))
         if last_step > step:  # the training was taken back
             last_step, last_progress = 0, 0.0
+        if self.state.get("grad2d", ()) is None:  # what one photo tells is little
+            self.state["refined"] = [step, progress]
+            return False
         is_time = progress - last_progress >= 1 / ROUNDS and step - last_step >= LEAST_APART
         is_due = is_time or step - last_step >= self.config.every
         if is_due:
@@ -213,12 +220,16 @@ class DensityControl:
         # The loss is a mean over pixels: on a smaller picture each Gaussian has a larger share in it.
         scale = REFERENCE_HEIGHT_PX / height_px
         threshold = geometric(*config.threshold, ramp(progress, 0, config.anneal_until)) * scale
-        if self.state["grad2d"] is None:
-            return threshold
-        room = self.budget - len(scene)
+        room = self._allowed(len(scene), progress) - len(scene)
         means = self.state["grad2d"] / self.state["count"].clamp(min=1)
         if room <= 0:
             return float("inf")
         if room < len(means):
             threshold = max(threshold, means.topk(room).values[-1].item())
         return threshold
+
+    def _allowed(self, count: int, progress: float) -> int:
+        """How much of the budget may be spent by now; `count` Gaussians there are."""
+        start, stop = self.config.start, self.config.stop
+        first = self.state.setdefault("first", count)
+        return round(first + (self.budget - first) * ramp(progress, start, start + SPENT_AT * (stop - start)))

@@ -107,12 +107,13 @@ class Trainer:
             self.looks_back_at += READOUT_AT
 
     def _guess_focus(self) -> None:
-        """Starts each photo's disks at a part of what the photo shows: those of a sharp one, or of one that is blurred
-        by motion, at so little that they stay in focus."""
+        """Starts each photo's disks at a part of what half of the photo shows: those of a sharp one, or of one that is
+        blurred by motion, at so little that they stay in focus. What the most blurred parts show is no start: a plain
+        door looks like the largest of disks."""
         for frame, looks in enumerate(self.photos.looks):
-            if isfinite(looks.most_px):
+            if isfinite(looks.blur_px):
                 focal = self.photos.cameras[-1].Ks[frame, 0, 0].item()
-                self.exposure.lens.focus.start(frame, looks.disks * looks.most_px / 4 / focal)
+                self.exposure.lens.focus.start(frame, looks.disks * looks.blur_px / 4 / focal)
 
     @property
     def progress(self) -> float:

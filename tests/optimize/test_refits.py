@@ -9,7 +9,7 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 from splatdeblur.exposure import Bezier, Shutter, Static
 from splatdeblur.optimize import refits
 
-MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=150)
+MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=240)
 STROKE = torch.tensor([0.1, 0, 0, 0, 0, 0])  # from its middle to either end
 FOLDED = 3  # the photo whose path is wrong
 
