@@ -126,6 +126,17 @@ def test_the_budget_of_gaussians_is_kept_and_used():
     assert max(counts) > 500
 
 
+@pytest.mark.parametrize(
+    ("photos", "pixels", "gaussians"),
+    [(20, 192 * 128, 40_960), (100, 100 * 75, 15_000), (26, 240 * 160, 60_000), (97, 400 * 300, 60_000),
+     (97, 440 * 330, 72_600), (97, 4000 * 3000, 100_000), (3, 10, 1000)],
+)  # fmt: skip
+def test_the_budget_is_what_the_photos_can_tell_unless_told(photos, pixels, gaussians):
+    assert TrainConfig().budget(photos, pixels) == gaussians
+    assert TrainConfig(abundance=0.5).budget(photos, pixels) == max(1000, gaussians // 2)
+    assert TrainConfig(gaussians=50).budget(photos, pixels) == 50
+
+
 def test_a_training_shorter_than_its_refinements_are_apart_still_refines():
     trainer = make_trainer(replace(CONFIG, steps=150, density=replace(CONFIG.density, every=1000)))
     assert max(event.num_gaussians for event in trainer.run()) > 500
