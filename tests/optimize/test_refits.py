@@ -1,4 +1,5 @@
-"""A path that explains its photo badly is fitted anew, and left as it was where that does not help."""
+"""A path that explains its photo badly is fitted anew, and left as it was where that does not help; disks that made up
+for it go, and true ones stay."""
 
 from dataclasses import replace
 
@@ -6,12 +7,14 @@ import pytest
 import torch
 from optimize.test_trainer import CONFIG, everything, make_trainer
 
-from splatdeblur.exposure import Bezier, Shutter, Static
+from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Static
 from splatdeblur.optimize import refits
+from splatdeblur.optimize.causes import Cause
 
 MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=240)
 STROKE = torch.tensor([0.1, 0, 0, 0, 0, 0])  # from its middle to either end
 FOLDED = 3  # the photo whose path is wrong
+UNFOCUSED = 1  # a photo that is out of focus
 
 
 @pytest.fixture
@@ -84,3 +87,30 @@ def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, mon
         before = refits._error(misled, -1, FOLDED)
         assert refits._is_mended(misled, FOLDED, refits._from_turned)
         assert refits._error(misled, -1, FOLDED) < 0.5 * before
+
+
+def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeypatch):
+    trainer = make_trainer(replace(MOVING, lens=Lens(focus=Defocus())))
+    list(trainer.run())
+    motion, focus = trainer.exposure.motion, trainer.exposure.lens.focus.focus
+    disks = torch.tensor([0.0, 2.5]) / trainer.photos.cameras[-1].Ks[0, 0, 0]
+    with torch.no_grad():
+        for frame, points in enumerate(motion.control_points):
+            points.copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE)
+            focus[frame].copy_(disks * (frame == UNFOCUSED))
+        pictures = tuple(
+            tuple(trainer.predict(level, frame, 8).clamp(0, 1) for frame in range(6)) for level in range(2)
+        )
+        trainer.photos = replace(trainer.photos, pictures=pictures)
+        motion.control_points[FOLDED].mul_(0.8)
+        focus[FOLDED].copy_(disks)
+    trainer.causes = [Cause.BOTH if frame in (FOLDED, UNFOCUSED) else Cause.MOTION for frame in range(6)]
+    trainer.refits = 0
+    monkeypatch.setattr(refits, "SHARE", 0.0)
+    assert refits.refit_paths(trainer).endswith("in focus after all: none")  # as there is no time for it
+    assert torch.equal(focus[FOLDED], disks) and torch.equal(focus[UNFOCUSED], disks)
+    monkeypatch.setattr(refits, "SHARE", 1.0)
+    assert refits.refit_paths(trainer).endswith(f"in focus after all: {trainer.photos.names[FOLDED]}")
+    assert not focus[FOLDED].any() and torch.equal(focus[UNFOCUSED], disks)
+    assert trainer.causes[FOLDED] == Cause.MOTION and trainer.causes[UNFOCUSED] == Cause.BOTH
+    assert length_px(trainer) > 10  # true is 11.1; it was 0.8 of that
