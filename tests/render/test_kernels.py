@@ -163,3 +163,13 @@ def test_bad_poses_and_lenses_come_to_an_end(bad):
         Ks[1, min(row, 1), min(column, 2)] = bad
         out, _, _ = draw(test_case.raw, Cameras(viewmats, Ks, views.width, views.height), "thick")
         assert out.alpha.isfinite().all()
+
+
+@pytest.mark.parametrize("tiles", [12, 40, 300])
+def test_every_thread_gets_its_share_of_the_tiles(tiles):
+    first = [blend._first_tile.py_func(piece) for piece in range(blend.SHARES)]
+    assert sorted(first) == list(range(blend.SHARES))  # each tile is drawn once
+    counts = np.array([len(range(start, tiles, blend.SHARES)) for start in first])
+    for threads in (2, 4):
+        of_each = counts.reshape(threads, -1).sum(1)  # which do neighbouring pieces
+        assert of_each.max() - of_each.min() <= 2

@@ -52,10 +52,21 @@ ACROSS = TILE // BLOCK  # blocks in a tile's row
 PITCH = TILE * TILE + 3 * PIXELS
 BATCH = 32  # Gaussians; blocks that a batch finishes are left out from the next one on
 AHEAD = 8  # Gaussians; so long before it is needed, what the backward pass reads is asked for
-SHARES = 64  # tiles are dealt out to this many pieces of work, like cards
+SHARES = 64  # tiles are dealt out to this many pieces of work, like cards ...
+STRIDE = 39  # ... so many places apart; has no divisor in common with them
 
 OPTIONS = {**PLAIN_OPTIONS, "fastmath": FASTMATH}
 INLINE = {**PLAIN_INLINE, "fastmath": FASTMATH}
+
+
+@njit(**INLINE)
+def _first_tile(piece):
+    """The first of the tiles that a piece of work holds; SHARES later comes the next one.
+
+    A thread does neighbouring pieces. Strides of the golden section spread neighbours evenly, so that the few tiles of
+    a small picture, too, are shared out fairly; in plain order the last threads would have none.
+    """
+    return piece * STRIDE % SHARES
 
 
 @njit(**INLINE)
@@ -132,7 +143,7 @@ def blend(splats, entries, tile_starts, tiles_x, tiles_y, background, rgb, alpha
     half, zero, one = real(0.5), real(0), real(1)
     alpha_min, alpha_max, stop = real(ALPHA_MIN), real(ALPHA_MAX), real(TRANSMITTANCE_MIN)
     s = np.empty((5, PITCH), splats.dtype)  # transmittance, red, green, blue, depth
-    for tile in range(piece, tile_starts.shape[0] - 1, SHARES):
+    for tile in range(_first_tile(piece), tile_starts.shape[0] - 1, SHARES):
         c = tile // (tiles_x * tiles_y) * n_subframes + subframe
         top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
         rows, columns = min(TILE, height - top), min(TILE, width - left)
@@ -305,7 +316,7 @@ def blend_backward(
     # for each pixel of a block, the sums over a Gaussian's blocks that make its ten gradients and two magnitudes
     lanes = np.zeros((SUMS, PIXELS), splats.dtype)
     v_row = np.empty(3 * TILE, splats.dtype)
-    for tile in range(piece, tile_starts.shape[0] - 1, SHARES):
+    for tile in range(_first_tile(piece), tile_starts.shape[0] - 1, SHARES):
         picture = tile // (tiles_x * tiles_y)
         c = picture * n_subframes + subframe
         top, left = (tile // tiles_x) % tiles_y * TILE, tile % tiles_x * TILE
