@@ -104,7 +104,7 @@ def _freed_of_disks(trainer: "Trainer", allowed: float) -> list[int]:
         if cause == Cause.BOTH and focus[frame].any():
             disks, before = focus[frame].clone(), _error(trainer, -1, frame).item()
             focus[frame].zero_()
-            doubts.append((_error(trainer, -1, frame).item() / before, frame, before, disks))
+            doubts.append((_error(trainer, -1, frame).item() / max(before, 1e-9), frame, before, disks))
     freed = []
     for place, (_, frame, before, disks) in enumerate(sorted(doubts)):
         parts = _parts(trainer, frame)
