@@ -5,8 +5,8 @@ first gradients took them, a sharp turn folded back over the stroke, say. With t
 for speed, as many steps as a whole training has for the photo take moments.
 
 A path that is a little wrong leaves its photo softer than it should be, which disks out of focus then make up for. So
-photos that both are found to blur are fitted without the disks: true ones leave a path at least a fifth more to
-explain than there was (on ray-traced rooms), false ones hardly anything.
+photos that both are found to blur are fitted without the disks: on a ray-traced room, true ones of 1 px or more left
+a path at least a fifth more to explain than there was, false ones and smaller ones a twentieth at most.
 """
 
 from collections.abc import Callable
