@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ..geometry import exp
 
+UNFOLDED_AT, UNFOLDED_ORDER = 33, 3  # instants of a path that is laid out anew, and how much it may bend
+
 
 def bernstein(times: Float[Tensor, "time"], order: int) -> Float[Tensor, "time control"]:
     """Bernstein polynomials: a Bezier curve is their sum weighted by its control points."""
@@ -109,14 +111,17 @@ def order_projection(lower: int, order: int) -> Float[Tensor, "control control"]
 MotionModel = Static | Linear | CubicSpline | Bezier
 
 
+def _in_picture(curve: Float[Tensor, "time column"]) -> Float[Tensor, "time 2"]:
+    """Where a curve takes a point on the optical axis, in radians right and down: by moving the world, or turning it."""
+    return torch.stack([curve[:, 0] + curve[:, 4], curve[:, 1] - curve[:, 3]], dim=1)
+
+
 def path_length_px(curve: Float[Tensor, "time 6"], focal_px: float) -> Float[Tensor, ""]:
     """About how long a blur is, in px: the path of a point at the scene's depth, near the optical axis, for a curve in
     radians and scene depths."""
-    x = curve[:, 0] + curve[:, 4]  # to the right, by moving the world or by turning it about y
-    y = curve[:, 1] - curve[:, 3]
     # Turning about the axis moves points off it by the angle times their distance: a quarter focal length, say.
-    roll = 0.25 * curve[:, 5]
-    squared = torch.stack([x, y, roll], dim=-1).diff(dim=0).square().sum(-1)
+    path = torch.cat([_in_picture(curve), 0.25 * curve[:, 5:6]], dim=1)
+    squared = path.diff(dim=0).square().sum(-1)
     return focal_px * (squared + 1e-14).sqrt().sum()  # the small number keeps the gradient finite at rest
 
 
@@ -286,18 +291,39 @@ class Motion(nn.Module):
         times = torch.linspace(0, 1, 17).to(self.units)
         curve, (fixed,) = (self._curve(frame, t)[:, :6] for t in (times, times.new_tensor([hinge])))
         arm = curve - fixed
-        across, down = arm[:, 0] + arm[:, 4], arm[:, 1] - arm[:, 3]
+        across, down = _in_picture(arm).T
         is_end = times > hinge if hinge > 0.5 else times < hinge
         curve[:, 4] += is_end * (cos(angle) * across - sin(angle) * down - across)
         curve[:, 3] -= is_end * (sin(angle) * across + cos(angle) * down - down)
-        self._follow(frame, times, curve)
-        # Curves count from their own middle, which may have moved.
-        self.pose_deltas[frame] += self.model.basis(times.new_tensor([0.5]))[0] @ self.control_points[frame][:, :6]
+        self._follow_with_pose(frame, times, curve)
+
+    @torch.no_grad()
+    def folding(self, frame: int) -> float:
+        """How often a photo's path covers its own extent: once if it is straight, twice if it goes there and back."""
+        path = _in_picture(self._curve(frame, torch.linspace(0, 1, UNFOLDED_AT).to(self.units)))
+        return (path.diff(dim=0).norm(dim=1).sum() / torch.cdist(path, path).max().clamp(min=1e-9)).item()
+
+    @torch.no_grad()
+    def unfold(self, frame: int) -> None:
+        """Lays a photo's path out anew: once along its longest extent, smoothly, where it ran."""
+        times = torch.linspace(0, 1, UNFOLDED_AT).to(self.units)
+        curve = self._curve(frame, times)[:, :6]
+        path = _in_picture(curve)
+        longest = torch.linalg.svd(path - path.mean(0), full_matrices=False).Vh[0]
+        smooth = bernstein(times, UNFOLDED_ORDER)
+        curve = smooth @ torch.linalg.lstsq(smooth, curve[(path @ longest).argsort()], driver="gelsd").solution
+        self._follow_with_pose(frame, times, curve)
 
     def _follow(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
         points = self.control_points[frame]
         points.zero_()
         points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve, driver="gelsd").solution
+
+    def _follow_with_pose(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
+        """The same for a curve around the pose that the photo has; as curves count from their own middle, that moves
+        along."""
+        self._follow(frame, times, curve)
+        self.pose_deltas[frame] += self.model.basis(times.new_tensor([0.5]))[0] @ self.control_points[frame][:, :6]
 
     @torch.no_grad()
     def path_px(self, focal_px: float, span: Span | None = None) -> Float[Tensor, "frame"]:

@@ -4,6 +4,10 @@ A photo is seen a few dozen times, and the scene has moved between two visits. S
 first gradients took them, a sharp turn folded back over the stroke, say. With the scene at rest, and half-size photos
 for speed, as many steps as a whole training has for the photo take moments.
 
+Scenes learn to live with wrong paths, so that a photo need not stand out for it. A path that covers its own extent more
+than once, there and back and there again, may be what the camera did, but is more often what a plain stroke was folded
+into. So such paths are fitted from a plain stroke, too, at full size.
+
 A path that is a little wrong leaves its photo softer than it should be, which disks out of focus then make up for. So
 photos that both are found to blur are fitted without the disks: on a ray-traced room, true ones of 1 px or more left
 a path at least a fifth more to explain than there was, false ones and smaller ones a twentieth at most.
@@ -24,13 +28,15 @@ from .losses import unexplained
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-REFIT_AT = (0.5, 0.7)  # progress of the training at which that is done
+REFIT_AT = (0.3, 0.5, 0.7)  # progress of the training at which that is done
 LONG = 0.02  # of a photo's width; shorter paths are soon right
 BADLY = 1.3  # times what is left of the usual photo that moved as much may be left
 STEPS, STEP_PX = 40, 0.5  # of each fit, and how far the first step moves a path, in px of the picture at hand
 HINGES = (3 / 16, 5 / 16, 11 / 16, 13 / 16)  # times up to which, or from which on, the shorter end is turned aside
 TURNS = tuple(k * pi / 3 for k in range(1, 6))  # by these angles
 TURNED = 3  # of these, that are fitted
+FOLDED = 1.4  # times its extent a path is long that is fitted from a plain stroke
+UNFOLD_STEPS, UNFOLD_STEP_PX = 20, 0.25
 SHARE = 0.05  # of the training may be spent so at each moment
 WORTH = 0.98  # of the error at full size, at most, must be left for a fit to be believed
 NEEDLESS = 1.1  # times the error may be left by a path alone for disks to be taken away
@@ -38,9 +44,9 @@ NEEDLESS = 1.1  # times the error may be left by a path alone for disks to be ta
 
 @torch.no_grad()
 def refit_paths(trainer: "Trainer") -> str:
-    """Fits the paths and the poses of the photos that are explained worst, others that moved considered, and keeps what
-    explains a photo better at full size: smaller pictures of a scene are sharper than reduced photos, and mislead. A
-    sentence on that.
+    """Fits the paths and the poses of the photos that are explained worst, others that moved considered, and of those
+    whose path is folded, and keeps what explains a photo better at full size: smaller pictures of a scene are sharper
+    than reduced photos, and mislead. A sentence on that.
     """
     trainer.refits += 1
     photos, exposure = trainer.photos, trainer.exposure
@@ -55,14 +61,20 @@ def refit_paths(trainer: "Trainer") -> str:
     usual = median(left.values()) if left else 0.0
     bad = sorted((frame for frame in left if left[frame] > BADLY * usual), key=left.__getitem__, reverse=True)
     steps = trainer.step_number / max(trainer.progress, 1e-6)  # of the training, which its time may end early
+    folding = {frame: exposure.motion.folding(frame) for frame in left}
+    folded = sorted((f for f in left if folding[f] > FOLDED), key=folding.__getitem__, reverse=True)
     allowed, mended = SHARE * steps, list[int]()
     for attempt, worth in WAYS.items():
-        for frame in [frame for frame in bad if frame not in mended]:
+        frames = folded if attempt is _from_unfolded else bad
+        for frame in [frame for frame in frames if frame not in mended]:
             if (allowed := allowed - worth) < 0:
                 break
             if _is_mended(trainer, frame, attempt):
                 mended.append(frame)
-    told = f"paths fitted anew: {_names(trainer, mended)}, of {len(bad)} that explain their photo badly"
+    told = (
+        f"paths fitted anew: {_names(trainer, mended)}, of {len(bad)} that explain their photo badly and "
+        f"{len(folded)} that are folded"
+    )
     if Cause.BOTH not in trainer.causes:
         return told
     freed = _freed_of_disks(trainer, SHARE * steps)
@@ -127,6 +139,12 @@ def _from_here(trainer: "Trainer", frame: int) -> float:
     return _error(trainer, -1, frame).item()
 
 
+def _from_unfolded(trainer: "Trainer", frame: int) -> float:
+    """Fits a path from a plain stroke in its place, at full size; what that leaves there."""
+    trainer.exposure.motion.unfold(frame)
+    return _descend(trainer, frame, -1, UNFOLD_STEPS, UNFOLD_STEP_PX)
+
+
 def _from_turned(trainer: "Trainer", frame: int) -> float:
     """Fits a path with an end turned aside, on small photos and then at full size, where right and wrong ways to turn
     it differ by little; what that leaves at full size."""
@@ -140,7 +158,8 @@ def _from_turned(trainer: "Trainer", frame: int) -> float:
 
 
 Attempt = Callable[["Trainer", int], float]
-WAYS: dict[Attempt, int] = {_from_here: 25, _from_turned: 50}  # one after the other, and how many steps each is worth
+# One after the other, and how many steps of the training each is worth.
+WAYS: dict[Attempt, int] = {_from_unfolded: 25, _from_here: 25, _from_turned: 50}
 
 
 def _small(trainer: "Trainer") -> int:
@@ -154,10 +173,10 @@ def _parts(trainer: "Trainer", frame: int) -> dict[str, torch.nn.Parameter]:
     return {"motion": motion.control_points[frame], "pose": motion.pose_deltas[frame]}
 
 
-def _descend(trainer: "Trainer", frame: int, level: int, steps: int) -> float:
+def _descend(trainer: "Trainer", frame: int, level: int, steps: int, step_px: float = STEP_PX) -> float:
     """Some steps of a photo's path and pose at a level's size, to the best of what they meet; what that leaves."""
     parts = _parts(trainer, frame)
-    rate = STEP_PX / trainer.photos.cameras[level].Ks[frame, 0, 0].item()
+    rate = step_px / trainer.photos.cameras[level].Ks[frame, 0, 0].item()
     optimizer = torch.optim.Adam(parts.values(), betas=(0.7, 0.9))
     best, found = float("inf"), [part.clone() for part in parts.values()]
     for step in range(steps):

@@ -110,3 +110,32 @@ def test_an_end_of_a_path_is_turned_and_the_rest_stays(hinge):
     torch.testing.assert_close(right[end], -arm, atol=5e-4, rtol=0)
     torch.testing.assert_close(down[end], arm, atol=5e-4, rtol=0)
     assert not motion.pose_deltas[1].any()
+
+
+def test_a_path_that_was_folded_is_laid_out_once_along_its_extent():
+    motion = make(Bezier(order=9), noise=0.0)
+    times = torch.linspace(0, 1, 33, dtype=torch.float64)
+    there_and_back_and_there = torch.zeros(33, 6, dtype=torch.float64)
+    there_and_back_and_there[:, 4] = 0.01 * torch.cos(3 * torch.pi * times)
+    points = torch.linalg.lstsq(bernstein(times, 9), there_and_back_and_there).solution
+    with torch.no_grad():
+        motion.control_points[0].copy_(points)
+    before = motion(0, times).detach()
+    assert motion.folding(0) > 2.8
+    motion.unfold(0)
+    assert motion.folding(0) < 1.02
+    right_before, right = ((m @ inverse(VIEWMATS[0].expand(33, 4, 4)))[:, 0, 2] for m in (before, motion(0, times)))
+    for extreme in (torch.amin, torch.amax):
+        torch.testing.assert_close(extreme(right, 0), extreme(right_before, 0), atol=2e-3, rtol=0)
+    assert not motion.pose_deltas[1].any()
+
+
+def test_a_straight_path_stays_as_it_is_when_it_is_unfolded():
+    motion = make(Bezier(order=9), noise=0.0)
+    with torch.no_grad():
+        motion.control_points[0].copy_(torch.linspace(-1, 1, 10)[:, None] * torch.tensor([0, 0, 0, 0.004, 0.01, 0]))
+    before = motion(0, TIMES).detach()
+    assert motion.folding(0) == pytest.approx(1, abs=1e-6)
+    motion.unfold(0)
+    after = motion(0, TIMES)
+    assert min((after - before).abs().max(), (after.flip(0) - before).abs().max()) < 1e-9

@@ -55,6 +55,19 @@ def test_a_folded_path_is_found_anew_and_nothing_else_changes(misled):
     assert misled.exposure.motion.control_points[FOLDED].grad is None
 
 
+def test_a_path_there_and_back_is_tried_as_a_plain_stroke_though_its_photo_does_not_stand_out(misled, monkeypatch):
+    monkeypatch.setattr(refits, "BADLY", float("inf"))
+    motion = misled.exposure.motion
+    with torch.no_grad():
+        motion.control_points[FOLDED].copy_(torch.tensor([-1.0, 2.6, -1.0])[:, None] * STROKE)
+        assert motion.folding(FOLDED) > refits.FOLDED
+        before = refits._error(misled, -1, FOLDED)
+    told = refits.refit_paths(misled)
+    assert f"{misled.photos.names[FOLDED]}, of 0 that explain their photo badly and 1 that are folded" in told
+    assert motion.folding(FOLDED) < 1.1 and 9 < length_px(misled) < 12.5  # true is 11.1
+    assert refits._error(misled, -1, FOLDED) < 0.8 * before
+
+
 def test_what_does_not_explain_the_photo_better_is_not_kept(misled, monkeypatch):
     monkeypatch.setattr(refits, "WORTH", 0.0)
     before = everything(misled)
