@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..geometry import exp
 
-UNFOLDED_AT, UNFOLDED_ORDER = 33, 3  # instants of a path that is laid out anew, and how much it may bend
+UNFOLDED_AT, UNFOLDED_ORDER = 33, 3  # instants of a path that is laid out anew, and the order of what it becomes
 
 
 def bernstein(times: Float[Tensor, "time"], order: int) -> Float[Tensor, "time control"]:
@@ -112,7 +112,7 @@ MotionModel = Static | Linear | CubicSpline | Bezier
 
 
 def _in_picture(curve: Float[Tensor, "time column"]) -> Float[Tensor, "time 2"]:
-    """Where a curve takes a point on the optical axis, in radians right and down: by moving the world, or turning it."""
+    """Where a curve takes a point on the optical axis, in radians right and down, by moving the world or turning it."""
     return torch.stack([curve[:, 0] + curve[:, 4], curve[:, 1] - curve[:, 3]], dim=1)
 
 
