@@ -73,6 +73,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.loss.pose_anchor": (0, ENDLESS),
     "train.shutter.fine_from": (0, ENDLESS),
     "train.max_path": (0, ENDLESS),
+    "train.average": (0, 1),
     "train.lens.focus.start": (1e-6, 0.1),
     "train.lens.kernels.stride_px": (1, 16),
     "train.lens.kernels.features": (1, 1024),

@@ -43,7 +43,10 @@ class TrainConfig:
             disks out of focus to half as many times the blur of its most blurred parts. 0 for no bound.
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
             that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
-            that is learned (and twice again). Later, twice, paths that explain their photo badly are fitted anew.
+            that is learned (and twice again). Three times, too, paths that explain their photo badly, or are folded,
+            are fitted anew.
+        average: share of the training, at its end, over which the scene's mean is taken as its result; 0 for the scene
+            as the last step leaves it.
     """
 
     steps: int = 0
@@ -59,6 +62,7 @@ class TrainConfig:
     noise: float = 5e-4
     max_path: float = 4.0
     looks_back: bool = True
+    average: float = 0.06
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)
     lens: Lens = field(default_factory=lambda: Lens(focus=Defocus()))

@@ -51,6 +51,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "exposure": keep(dict(trainer.exposure.state_dict())),
         "optimizers": {name: keep(optimizer.state_dict()) for name, optimizer in trainer.optimizers.items()},
         "density": keep(trainer.density.state),
+        "mean": keep(trainer.mean.state()),
     }
 
 
@@ -64,6 +65,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     for name, optimizer in trainer.optimizers.items():
         optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
     trainer.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
+    trainer.mean.load_state(state.get("mean", {"count": 0, "means": {}}), device)
     trainer.generator.set_state(state["generator"].cpu())
     trainer.queue = list(state["queue"])
     trainer.subframes = list(state["subframes"])

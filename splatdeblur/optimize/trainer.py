@@ -15,6 +15,7 @@ from ..exposure import Exposure, LensBlur, Motion, RenderFn, SeenAs, Window, as_
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
+from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
@@ -98,6 +99,7 @@ class Trainer:
         self.step_number = 0
         self.seconds = 0.0
         self.watch = Watch()
+        self.mean = SceneMean()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
         self.looks_back = self.growths = self.judgements = self.refits = 0
@@ -240,6 +242,7 @@ class Trainer:
             squares = (predicted.srgb.clamp(0, 1) - photo).square()
             mse = (squares if keep is None or not keep.any() else squares[keep]).mean().item()
         after = self.progress
+        self._average(after)
         return TrainEvent(
             step=self.step_number, progress=after, photo=self.photos.names[frame], loss=loss.item(),
             psnr=-10 * log10(max(mse, 1e-10)) if isfinite(mse) else 0.0, num_gaussians=len(self.scene),
@@ -290,6 +293,15 @@ class Trainer:
             means_lr=rates["means"], generator=self.generator,
         )  # fmt: skip
         self.watch.keep(self)
+
+    def _average(self, progress: float) -> None:
+        """Near the end, counts the scene in; at the end, leaves the mean in its place."""
+        if progress > 1 - self.config.average:
+            self.mean.add(self.scene)
+        elif self.mean.count:  # the training was taken back
+            self.mean = SceneMean()
+        if progress >= 1:
+            self.mean.give(self.scene)
 
     def _moved_px(self, frame: int) -> float:
         """How much of the blur that shows in a photo may be motion, in px of the finest level. Before photos are judged
