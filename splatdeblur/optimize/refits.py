@@ -5,12 +5,13 @@ first gradients took them, a sharp turn folded back over the stroke, say. With t
 for speed, as many steps as a whole training has for the photo take moments.
 
 Scenes learn to live with wrong paths, so that a photo need not stand out for it. A path that covers its own extent more
-than once, there and back and there again, may be what the camera did, but is more often what a plain stroke was folded
-into. So such paths are fitted from a plain stroke, too, at full size.
+than once, there and back and there again, may be what the camera did, or what a plain stroke was folded into. So such
+paths are fitted from a plain stroke, too; at full size, as small pictures mislead.
 
 A path that is a little wrong leaves its photo softer than it should be, which disks out of focus then make up for. So
-photos that both are found to blur are fitted without the disks: on a ray-traced room, true ones of 1 px or more left
-a path at least a fifth more to explain than there was, false ones and smaller ones a twentieth at most.
+photos that both are found to blur, by the last judgement, are fitted without the disks: on a ray-traced room, true ones
+of 1 px or more left a path at least a fifth more to explain than there was, false ones and smaller ones a twentieth at
+most.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..exposure.motion import Motion
-from .causes import Cause
+from .causes import JUDGE_AT, Cause
 from .losses import unexplained
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def refit_paths(trainer: "Trainer") -> str:
         f"paths fitted anew: {_names(trainer, mended)}, of {len(bad)} that explain their photo badly and "
         f"{len(folded)} that are folded"
     )
-    if Cause.BOTH not in trainer.causes:
+    if Cause.BOTH not in trainer.causes or trainer.judgements < len(JUDGE_AT):
         return told
     freed = _freed_of_disks(trainer, SHARE * steps)
     return f"{told}; in focus after all: {_names(trainer, freed)}"
