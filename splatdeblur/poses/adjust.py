@@ -7,6 +7,7 @@ photos it bends cameras and stretches the focal length to please them.
 from collections.abc import Collection
 
 import numpy as np
+import pyceres
 import pycolmap
 from jaxtyping import Float
 
@@ -31,16 +32,16 @@ def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> p
     """
     result = pycolmap.Reconstruction(model)
     _drop(result, BEHIND_PX / 2, {image.image_id for image in result.images.values() if image.name in without})
-    if not len(errors := _errors_px(result)[1]):
+    if not len(errors := errors_px(result)[1]):
         return result
-    _adjust(result, _usual(errors))
-    usual_px = _usual(_errors_px(result)[1])  # which no longer holds what the moved features did
-    _adjust(result, usual_px)
+    solve(result, usual(errors))
+    usual_px = usual(errors_px(result)[1])  # which no longer holds what the moved features did
+    solve(result, usual_px)
     straight = pycolmap.Reconstruction(result)
     for lens in straight.cameras.values():
         straighten(lens)
-    _adjust(straight, usual_px, bends=False)
-    gain = np.mean(_surprise(_errors_px(straight)[1], usual_px) - _surprise(_errors_px(result)[1], usual_px))
+    solve(straight, usual_px, bends=False)
+    gain = np.mean(surprise(errors_px(straight)[1], usual_px) - surprise(errors_px(result)[1], usual_px))
     if gain < MIN_GAIN or not any(map(bends_noticeably, result.cameras.values())):
         result = straight
     _drop(result, MAX_ERROR * usual_px)
@@ -50,15 +51,24 @@ def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> p
 
 def _drop(model: pycolmap.Reconstruction, larger_px: float, images: Collection[int] = ()) -> None:
     """Forgets observations with a larger error, and all of some images."""
-    for (image, feature), error in zip(*_errors_px(model), strict=True):
+    for (image, feature), error in zip(*errors_px(model), strict=True):
         is_unwanted = error > larger_px or image in images
         if is_unwanted and model.images[image].points2D[feature].has_point3D():
             model.delete_observation(image, feature)
 
 
-def _adjust(model: pycolmap.Reconstruction, usual_px: float, bends: bool = True) -> None:
-    """One bundle adjustment, in place; lenses keep their bend unless it `bends` them, too."""
+def solve(
+    model: pycolmap.Reconstruction, usual_px: float, bends: bool = True, lens_spread: float | None = None
+) -> None:
+    """One bundle adjustment, in place; lenses keep their bend unless it `bends` them, too.
+
+    Args:
+        lens_spread: lenses are expected where they stand, give or take so much (one standard deviation of their focal
+            length and of each coordinate of their principal point, in focal lengths); None leaves principal points
+            where they are, and expects nothing of the rest.
+    """
     options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_extra_params=bends)
+    options.refine_principal_point = lens_spread is not None
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = usual_px
     options.ceres.solver_options.max_num_iterations = MAX_ITERATIONS
@@ -69,7 +79,19 @@ def _adjust(model: pycolmap.Reconstruction, usual_px: float, bends: bool = True)
             config.add_image(image.image_id)
     config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     # `pycolmap.bundle_adjustment`, which would do all this, turns COLMAP's log on for good.
-    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+    adjuster = pycolmap.create_default_ceres_bundle_adjuster(options, config, model)
+    problem, lenses = adjuster.problem, model.cameras.values() if lens_spread is not None else ()
+    expected = [_expected(lens, lens_spread, usual_px) for lens in lenses]  # must live until all is solved
+    for lens, prior in zip(lenses, expected, strict=True):
+        problem.add_residual_block(prior, None, [lens.params])
+    adjuster.solve()
+
+
+def _expected(lens: pycolmap.Camera, spread: float, usual_px: float) -> pyceres.CostFunction:
+    """That a lens is expected where it stands, in the currency of a bundle adjustment's features."""
+    variance = np.full(len(lens.params), (spread * lens.mean_focal_length()) ** 2)
+    # The adjustment counts in thirds of `usual_px` squared what `surprise` counts in ones.
+    return pyceres.factors.NormalPrior(lens.params, np.diag(variance * 3 / usual_px**2))
 
 
 def bends_noticeably(lens: pycolmap.Camera) -> bool:
@@ -84,16 +106,16 @@ def straighten(lens: pycolmap.Camera) -> None:
     lens.params = params
 
 
-def _surprise(errors_px: Float[np.ndarray, "observation"], usual_px: float) -> Float[np.ndarray, "observation"]:
+def surprise(errors_px: Float[np.ndarray, "observation"], usual_px: float) -> Float[np.ndarray, "observation"]:
     """Negative logarithm of how likely such errors are, but for a constant: Cauchy's in the plane."""
     return 1.5 * np.log1p((errors_px / usual_px) ** 2)
 
 
-def _usual(errors_px: Float[np.ndarray, "observation"]) -> float:
+def usual(errors_px: Float[np.ndarray, "observation"]) -> float:
     return max(float(np.median(errors_px)), LEAST_ERROR_PX)
 
 
-def _errors_px(
+def errors_px(
     model: pycolmap.Reconstruction,
 ) -> tuple[list[tuple[int, int]], Float[np.ndarray, "observation"]]:
     """Image and index of the feature, and reprojection error, of every observation; `BEHIND_PX` for points behind the

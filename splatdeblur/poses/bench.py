@@ -18,6 +18,7 @@ from ..capture import Capture, Frame
 from .adjust import adjusted
 from .attempts import Features, Mapping
 from .lens_groups import initial_focal_px, lens_groups
+from .own_lenses import with_own_lenses
 
 T = TypeVar("T")
 Pairs = list[tuple[str, str]]
@@ -254,6 +255,14 @@ class Bench:
             return self._interruptibly(lambda token: adjusted(model, without))
         except OutOfTime:
             return model
+
+    def part_lenses(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction | None:
+        """The model `with_own_lenses`; None where they do not differ, or there is no time to see. It cannot be
+        interrupted."""
+        try:
+            return self._interruptibly(lambda token: with_own_lenses(model))
+        except OutOfTime:
+            return None
 
     def triangulate(
         self,

@@ -13,6 +13,7 @@ import torch
 
 from ..capture import Capture
 from ..errors import PoseError
+from . import own_lenses
 from .adjust import bends_noticeably, straighten
 from .attempts import LADDER, Attempt, Features
 from .bench import (
@@ -113,14 +114,32 @@ def reconstruct(
             best = replace(best, models=(bench.adjust(best.model, doubted), *best.models[1:]))
         except (RuntimeError, ValueError, IndexError) as error:
             logger.warning("the closing adjustment failed (%s); the poses stay as they were", error)
+    for lens in best.model.cameras.values():
+        if not bends_noticeably(lens):
+            straighten(lens)
+    own = _own_lenses(bench, best.model)
+    if own is not None:
+        sentences.append(own_lenses.sentence(best.model, own))
+        logger.info(sentences[-1])
     return replace(
-        _posed(best, capture),
+        _posed(best, own, capture),
         missing={n: _reason(n, best, outcomes) for n in names if n not in best.centers},
-        reprojection_px=best.error_px,
+        reprojection_px=(own or best.model).compute_mean_reprojection_error(),
         attempts=tuple(sentences),
         evidence=evidence,
         guesses=guesses(best, outcomes),
     )
+
+
+def _own_lenses(bench: Bench, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction | None:
+    """The model `with_own_lenses`, where they differ; not for videos, whose rows, read in turn, look like that."""
+    if bench.capture.is_video:
+        return None
+    try:
+        return bench.part_lenses(model)
+    except (RuntimeError, ValueError, IndexError) as error:
+        logger.warning("whether lenses differ could not be seen (%s); all photos of a camera share one", error)
+        return None
 
 
 def _too_few(registered: int, total: int, least: int, sentences: list[str]) -> str:
@@ -141,27 +160,26 @@ def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
     return "too few matches with the registered photos: too blurred, too plain, or too far from their views"
 
 
-def _posed(outcome: Outcome, capture: Capture) -> Posed:
-    """Its poses in the capture's order; a distortion that moves nothing by a pixel is dropped."""
+def _posed(outcome: Outcome, own: pycolmap.Reconstruction | None, capture: Capture) -> Posed:
+    """Its poses in the capture's order; with `own`, its largest model is that one, whose photos have their own lenses.
+
+    Photos that joined later, and those without a pose, have the shared one.
+    """
     names = [frame.name for frame in capture.frames]
-    posed = posed_from_colmap(outcome.model)
+    posed = posed_from_colmap(own or outcome.model)
     if outcome.joined is not None:
-        joined = outcome.joined
-        same = {lens.camera_id: lens for lens in posed.lenses}
+        joined, shared = outcome.joined, outcome.model.cameras
         posed = replace(
             posed,
             names=posed.names + joined.names,
             viewmats=torch.cat([posed.viewmats, joined.viewmats]),
-            lenses=posed.lenses + tuple(same[lens.camera_id] for lens in joined.lenses),
+            lenses=posed.lenses + tuple(shared[lens.camera_id] for lens in joined.lenses),
             points=torch.cat([posed.points, joined.points]),
             colors=torch.cat([posed.colors, joined.colors]),
         )
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]
     lost = {n: lens for n, lens in lenses_from(outcome.model, capture).items() if n not in posed.names}
-    for lens in {id(x): x for x in (*lenses, *lost.values())}.values():
-        if not bends_noticeably(lens):
-            straighten(lens)
     return replace(
         posed,
         names=tuple(posed.names[row] for row in rows),
