@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_points(folder, tmp_path):
     first, second = (
         find_poses(run, prepare(folder, run), seed=3) for run in (Run(tmp_path / "first"), Run(tmp_path / "second"))
     )
-    assert torch.equal(first.points.sort(0).values, second.points.sort(0).values)
+    assert torch.equal(first.points.sort(0).values, second.points.sort(0).values), (first.attempts, second.attempts)
 
 
 def test_lenses_that_bend_lines_and_differ_are_used_as_they_are(capture, shots, tmp_path):
