@@ -4,7 +4,7 @@ COLMAP's own counts squares, so the few features that err by pixels outvote the 
 photos it bends cameras and stretches the focal length to please them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyceres
@@ -12,6 +12,9 @@ import pycolmap
 from jaxtyping import Float
 
 from .lenses import largest_shift_px
+
+Expected = Mapping[int, tuple[Float[np.ndarray, "parameter"], Float[np.ndarray, "parameter"]]]
+"""Camera -> what its lens's parameters probably are, and the standard deviation of each."""
 
 NOTICEABLE_PX = 1.0  # anywhere in the photo
 LEAST_ERROR_PX = 0.05  # no feature is found better than that
@@ -37,13 +40,7 @@ def adjusted(model: pycolmap.Reconstruction, without: Collection[str] = ()) -> p
     solve(result, usual(errors))
     usual_px = usual(errors_px(result)[1])  # which no longer holds what the moved features did
     solve(result, usual_px)
-    straight = pycolmap.Reconstruction(result)
-    for lens in straight.cameras.values():
-        straighten(lens)
-    solve(straight, usual_px, bends=False)
-    gain = np.mean(surprise(errors_px(straight)[1], usual_px) - surprise(errors_px(result)[1], usual_px))
-    if gain < MIN_GAIN or not any(map(bends_noticeably, result.cameras.values())):
-        result = straight
+    result = straight_unless_bent(result, usual_px)
     _drop(result, MAX_ERROR * usual_px)
     result.update_point_3d_errors()
     return result
@@ -57,18 +54,28 @@ def _drop(model: pycolmap.Reconstruction, larger_px: float, images: Collection[i
             model.delete_observation(image, feature)
 
 
+def straight_unless_bent(
+    model: pycolmap.Reconstruction, usual_px: float, expected: Expected | None = None
+) -> pycolmap.Reconstruction:
+    """The model itself, or adjusted to straight lenses where their bend is small or explains next to nothing."""
+    straight = pycolmap.Reconstruction(model)
+    for lens in straight.cameras.values():
+        straighten(lens)
+    solve(straight, usual_px, bends=False, expected=expected)
+    gain = np.mean(surprise(errors_px(straight)[1], usual_px) - surprise(errors_px(model)[1], usual_px))
+    return straight if gain < MIN_GAIN or not any(map(bends_noticeably, model.cameras.values())) else model
+
+
 def solve(
-    model: pycolmap.Reconstruction, usual_px: float, bends: bool = True, lens_spread: float | None = None
+    model: pycolmap.Reconstruction, usual_px: float, bends: bool = True, expected: Expected | None = None
 ) -> None:
     """One bundle adjustment, in place; lenses keep their bend unless it `bends` them, too.
 
     Args:
-        lens_spread: lenses are expected where they stand, give or take so much (one standard deviation of their focal
-            length and of each coordinate of their principal point, in focal lengths); None leaves principal points
-            where they are, and expects nothing of the rest.
+        expected: what is known of the lenses, whose principal points move then, too.
     """
     options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_extra_params=bends)
-    options.refine_principal_point = lens_spread is not None
+    options.refine_principal_point = expected is not None
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = usual_px
     options.ceres.solver_options.max_num_iterations = MAX_ITERATIONS
@@ -80,18 +87,12 @@ def solve(
     config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     # `pycolmap.bundle_adjustment`, which would do all this, turns COLMAP's log on for good.
     adjuster = pycolmap.create_default_ceres_bundle_adjuster(options, config, model)
-    problem, lenses = adjuster.problem, model.cameras.values() if lens_spread is not None else ()
-    expected = [_expected(lens, lens_spread, usual_px) for lens in lenses]  # must live until all is solved
-    for lens, prior in zip(lenses, expected, strict=True):
-        problem.add_residual_block(prior, None, [lens.params])
+    problem, priors = adjuster.problem, []  # which must live until all is solved
+    for camera, (params, deviations) in (expected or {}).items():
+        # The adjustment counts in thirds of `usual_px` squared what `surprise` counts in ones.
+        priors.append(pyceres.factors.NormalPrior(params, np.diag(deviations**2 * 3 / usual_px**2)))
+        problem.add_residual_block(priors[-1], None, [model.cameras[camera].params])
     adjuster.solve()
-
-
-def _expected(lens: pycolmap.Camera, spread: float, usual_px: float) -> pyceres.CostFunction:
-    """That a lens is expected where it stands, in the currency of a bundle adjustment's features."""
-    variance = np.full(len(lens.params), (spread * lens.mean_focal_length()) ** 2)
-    # The adjustment counts in thirds of `usual_px` squared what `surprise` counts in ones.
-    return pyceres.factors.NormalPrior(lens.params, np.diag(variance * 3 / usual_px**2))
 
 
 def bends_noticeably(lens: pycolmap.Camera) -> bool:

@@ -11,9 +11,10 @@ import math
 import numpy as np
 import pycolmap
 
-from .adjust import errors_px, solve, surprise, usual
+from .adjust import errors_px, solve, straight_unless_bent, surprise, usual
 
 SPREAD = 0.015  # standard deviation of focal lengths and principal points, in focal lengths, as in a phone's photos
+BEND_SPREAD = 0.1  # of a lens's bend, which lenses that differ distort where they are taken for one: hardly a bound
 PARAMETERS = 3  # of a lens: focal length and principal point; its bend stays that of the camera
 WORTH = 2.0  # times the gain that the Bayesian information criterion asks for: neighbouring features err alike
 
@@ -25,14 +26,34 @@ def with_own_lenses(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction |
     if not len(together):
         return None
     usual_px = usual(together)
-    own = _separated(model)
-    solve(own, usual_px, bends=False, lens_spread=SPREAD)
+    own, seeing = _separated(model), [i for i in model.images.values() if i.has_pose and i.num_points3D]
+    expected = {image.image_id: _expected(model.cameras[image.camera_id]) for image in seeing}
+    solve(own, usual_px, expected=expected)
+    for shared in model.cameras:
+        _bend_alike([own.cameras[i.image_id] for i in model.images.values() if i.has_pose and i.camera_id == shared])
+    solve(own, usual_px, bends=False, expected=expected)
+    own = straight_unless_bent(own, usual_px, expected)
     gain = float(surprise(together, usual_px).sum() - surprise(errors_px(own)[1], usual_px).sum())
-    price = PARAMETERS * len(_with_points(own)) * math.log(2 * len(together)) / 2
-    if gain < WORTH * price:
+    if gain < WORTH * PARAMETERS * len(seeing) * math.log(2 * len(together)) / 2:
         return None
     own.update_point_3d_errors()
     return own
+
+
+def _expected(shared: pycolmap.Camera) -> tuple[np.ndarray, np.ndarray]:
+    """What a lens's parameters probably are, and how far off, given the one that all photos were said to share."""
+    deviations = np.full(len(shared.params), SPREAD * shared.mean_focal_length())
+    deviations[shared.extra_params_idxs()] = BEND_SPREAD
+    return np.array(shared.params), deviations
+
+
+def _bend_alike(lenses: list[pycolmap.Camera]) -> None:
+    """Gives all lenses the bend that half of them exceed."""
+    all_params = np.array([lens.params for lens in lenses])
+    for lens, params in zip(lenses, all_params, strict=True):
+        bend = lens.extra_params_idxs()
+        params[bend] = np.median(all_params[:, bend], axis=0)
+        lens.params = params
 
 
 def sentence(model: pycolmap.Reconstruction, own: pycolmap.Reconstruction) -> str:
@@ -47,10 +68,6 @@ def sentence(model: pycolmap.Reconstruction, own: pycolmap.Reconstruction) -> st
         f"{math.hypot(across, down):.1f} px; with a lens for each the median error is {after:.2f} instead of "
         f"{before:.2f} px"
     )
-
-
-def _with_points(model: pycolmap.Reconstruction) -> list[pycolmap.Image]:
-    return [image for image in model.images.values() if image.has_pose and image.num_points3D]
 
 
 def _separated(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:

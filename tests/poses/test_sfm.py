@@ -139,6 +139,24 @@ def test_portrait_and_landscape_have_a_camera_each(corner, tmp_path):
             assert photo.size == size
 
 
+def test_photos_whose_lens_was_shifted_have_a_lens_each(corner, tmp_path):
+    folder, rng = tmp_path / "in", np.random.default_rng(0)
+    folder.mkdir()
+    shifts = rng.integers(0, 13, (8, 2))
+    for index, (across, down) in enumerate(shifts.tolist()):
+        with Image.open(corner / f"{index}.png") as photo:
+            part = photo.crop((across, down, across + WIDTH - 12, down + HEIGHT - 12))
+            part.save(folder / f"{index}.png")
+    poses = find_poses(Run(tmp_path / "run"), prepare(folder, Run(tmp_path / "run")))
+    assert poses.names == tuple(f"{i}.png" for i in range(8)) and "lenses differ" in poses.attempts[-1]
+    found, true = poses.cameras.Ks[:, :2, 2].numpy(), [WIDTH / 2, HEIGHT / 2] - shifts
+    off = (found - found.mean(0)) - (true - true.mean(0))
+    assert np.median(abs(off)) < 0.5, "px; they were shifted by 4 on average"
+    viewmats = walk(8)
+    centers = dict(zip(poses.names, (-viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0].numpy(), strict=True))
+    assert disagreement(dict(zip(poses.names, poses.cameras.centers.numpy(), strict=True)), centers) < 0.01
+
+
 def test_masked_pixels_give_no_features(corner, tmp_path):
     folder, run = tmp_path / "in", Run(tmp_path / "run")
     shutil.copytree(corner, folder)
