@@ -18,7 +18,7 @@ from ..exposure.lens import MAX_RADIUS_PX
 from ..exposure.spread import spread
 from ..geometry import linear_from_srgb
 from ..render import Render
-from .fits import START_SHARE, Fit, Light, fit_both, fit_lens, fit_path
+from .fits import START_SHARE, Error, Fit, Light, fit_both, fit_lens, fit_path
 from .losses import Loss
 from .photos import Looks
 
@@ -48,7 +48,7 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
 
     Early on, motion and focus often explain as much; what is then taken for true comes true, as the scene follows. So
     the chance of `disks` by the photo's looks decides between equals, and whether faint disks are believed. Where the
-    photo `is_moved` for sure, focus alone is no answer, and disks must show.
+    photo `is_moved` for sure, disks must show, and focus alone is no answer unless it leaves less without the path.
     """
     best = min(motion, focus, both)
     if none - best < TOLD * none:
@@ -61,7 +61,7 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     left = focus if alone == Cause.FOCUS else motion
     if alone == Cause.MOTION and none - motion < TOLD * none:
         return Cause.UNKNOWN
-    is_both = both < CLEAR * left or (is_moved and alone == Cause.FOCUS)
+    is_both = both < CLEAR * left or (is_moved and alone == Cause.FOCUS and both <= focus)
     return Cause.BOTH if is_both else alone
 
 
@@ -116,18 +116,12 @@ def judge(
         looks: how blurred the photo is.
         is_tried: whether a path that was there had to prove itself already.
     """
-    focus, nearness = exposure.lens.focus, still.nearness
+    focus = exposure.lens.focus
     moved, _ = exposure.gathered(render, frame, num_subframes, window=window)
-
-    def error(light: Tensor, radius_px: Tensor | None) -> Tensor:
-        if radius_px is not None:
-            light = spread(light, radius_px.clamp(max=MAX_RADIUS_PX), nearness)
-        seen = exposure.tone(light, frame, True, window)
-        return charges.of_photo(seen, photo, keep)
-
+    error = _error_of(exposure, frame, still, photo, keep, window, charges)
     sharp, along = still.light, light_of(moved)
     none, learned = error(sharp, None).item(), error(along, None).item()
-    relative = (nearness * focus.depths[frame]).clamp(max=10)
+    relative = _relative(exposure, frame, still)
     lens = [focus.focus[frame].detach()] if focus.focus[frame].any() else []
     has_direction = looks.blur_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling
     motion, path = learned, None
@@ -154,6 +148,48 @@ def judge(
     cause = simplest(none, motion, alone.error, least, looks.disks, is_moved)
     kept = {Cause.MOTION: (None, path), Cause.FOCUS: (alone, None), Cause.BOTH: both}
     return Verdict(cause, *kept.get(cause, (None, None)))
+
+
+@torch.no_grad()
+def lens_alone(
+    exposure: Exposure,
+    frame: int,
+    still: Still,
+    photo: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None,
+    *,
+    focal_px: float,
+    charges: Loss,
+) -> Fit:
+    """The lens that suits a whole photo best, had the camera stood still."""
+    height, width = still.nearness.shape
+    error = _error_of(exposure, frame, still, photo, keep, Window.whole(width, height), charges)
+    with torch.enable_grad():
+        return fit_lens(still.light, _relative(exposure, frame, still), focal_px, error)
+
+
+def _error_of(
+    exposure: Exposure,
+    frame: int,
+    still: Still,
+    photo: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None,
+    window: Window,
+    charges: Loss,
+) -> Error:
+    """How unlike the window of a photo some light is, spread or not."""
+
+    def error(light: Tensor, radius_px: Tensor | None) -> Tensor:
+        if radius_px is not None:
+            light = spread(light, radius_px.clamp(max=MAX_RADIUS_PX), still.nearness)
+        return charges.of_photo(exposure.tone(light, frame, True, window), photo, keep)
+
+    return error
+
+
+def _relative(exposure: Exposure, frame: int, still: Still) -> Float[Tensor, "height width"]:
+    """The scene's typical depth over each pixel's."""
+    return (still.nearness * exposure.lens.focus.depths[frame]).clamp(max=10)
 
 
 def light_of(drawn: Render) -> Light:

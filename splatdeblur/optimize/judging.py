@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..exposure import Exposure, Window
 from ..exposure.motion import Motion
-from .causes import JUDGE_AT, TOLD, Cause, Still, Verdict, judge
+from .causes import JUDGE_AT, TOLD, Cause, Still, Verdict, judge, lens_alone
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -57,47 +57,55 @@ def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
     In the part that lost the most detail, a better witness than whole photos, and quicker; but what is found there
-    must leave the whole photo no worse explained than without any blur. At full training size: smaller pictures of a
-    scene are sharper than reduced photos, so any blur would seem to explain something.
+    must leave the whole photo no worse explained than without any blur, else the lens is looked for in the whole. At
+    full training size: smaller pictures of a scene are sharper than reduced photos, so any blur would seem to explain
+    something.
     """
     trainer.judgements += 1
-    cameras, exposure = trainer.photos.cameras[-1], trainer.exposure
-    lens, motion = exposure.lens.focus, exposure.motion
-    charges = trainer.charges[-1]
-    counts = exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
-
+    cameras = trainer.photos.cameras[-1]
+    counts = trainer.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
     for frame, looks in enumerate(trainer.photos.looks):
-        camera = cameras.at(frame)
-        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
-        if not isfinite(looks.most_px) or looks.most_px < SEEN_BLUR * camera.width:
-            continue
-        focal_px, whole = camera.Ks[0, 0, 0].item(), Window.whole(camera.width, camera.height)
-        still = Still.of(trainer.render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
-        sharp = exposure.tone(still.light, frame, True, whole)
-        window = telling(photo, sharp, keep)
-        seen = camera.cropped(window.left, window.top, window.width, window.height)
-        found = judge(
-            exposure, frame, trainer.render_fn(seen), still.within(window), window.of(photo),
-            None if keep is None else window.of(keep), window=window, focal_px=focal_px,
-            num_subframes=max(counts[frame], 2), charges=charges, looks=looks,
-            is_tried=trainer.judgements == len(JUDGE_AT) or trainer.causes[frame] in (Cause.FOCUS, Cause.BOTH),
-        )  # fmt: skip
-        learned = [x.clone() for x in (lens.focus[frame], motion.control_points[frame])]
-        changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
-        told_before, trainer.causes[frame] = trainer.causes[frame], found.cause
-        if not changed:
-            continue
-        blurred = trainer.predict(-1, frame, num_subframes=max(counts[frame], 2))
-        with_blur, without = (charges.of_photo(x, photo, keep) for x in (blurred, sharp))
-        if with_blur > (1 + TOLD) * without:  # the part that was looked at is not the whole
-            lens.focus[frame].copy_(learned[0])
-            motion.control_points[frame].copy_(learned[1])
-            trainer.causes[frame] = told_before
-        else:
-            for kind, parameter in changed:  # the optimizer forgets how they moved
-                trainer.optimizers[kind].state.pop(parameter, None)
+        if isfinite(looks.most_px) and looks.most_px >= SEEN_BLUR * cameras.at(frame).width:
+            _judge_photo(trainer, frame, max(counts[frame], 2))
     told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := trainer.causes.count(cause)))
     return f"what blurred the photos: {told}"
+
+
+def _judge_photo(trainer: "Trainer", frame: int, num_subframes: int) -> None:
+    """Tells anew what blurred one photo, and puts right what was learned of it."""
+    exposure, charges, camera = trainer.exposure, trainer.charges[-1], trainer.photos.cameras[-1].at(frame)
+    photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
+    focal_px, told_before = camera.Ks[0, 0, 0].item(), trainer.causes[frame]
+    still = Still.of(trainer.render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
+    sharp = exposure.tone(still.light, frame, True, Window.whole(camera.width, camera.height))
+    window = telling(photo, sharp, keep)
+    seen = camera.cropped(window.left, window.top, window.width, window.height)
+    found = judge(
+        exposure, frame, trainer.render_fn(seen), still.within(window), window.of(photo),
+        None if keep is None else window.of(keep), window=window, focal_px=focal_px,
+        num_subframes=num_subframes, charges=charges, looks=trainer.photos.looks[frame],
+        is_tried=trainer.judgements == len(JUDGE_AT) or told_before in (Cause.FOCUS, Cause.BOTH),
+    )  # fmt: skip
+
+    def left() -> float:
+        return charges.of_photo(trainer.predict(-1, frame, num_subframes=num_subframes), photo, keep).item()
+
+    without = charges.of_photo(sharp, photo, keep).item()
+    parts = exposure.lens.focus.focus[frame], exposure.motion.control_points[frame]
+    learned = [part.clone() for part in parts]
+    changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
+    if changed and left() > (1 + TOLD) * without:  # the part that was looked at is not the whole
+        for part, values in zip(parts, learned, strict=True):
+            part.copy_(values)
+        is_focus, found, changed = found.cause == Cause.FOCUS, Verdict(told_before), []
+        if is_focus:
+            lens = lens_alone(exposure, frame, still, photo, keep, focal_px=focal_px, charges=charges)
+            if lens.error < (1 - TOLD) * min(left(), without):
+                found = Verdict(Cause.FOCUS, lens)
+                changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
+    trainer.causes[frame] = found.cause
+    for kind, parameter in changed:  # the optimizer forgets how they moved
+        trainer.optimizers[kind].state.pop(parameter, None)
 
 
 def _put_right(

@@ -80,6 +80,8 @@ def test_photos_that_surely_moved_are_not_out_of_focus_alone():
     errors = 1.0, 0.7, 0.5, 0.5
     assert simplest(*errors, 0.5) == Cause.FOCUS
     assert simplest(*errors, 0.5, is_moved=True) == Cause.BOTH
+    errors = 1.0, 0.7, 0.2, 0.21  # the path that grew back leaves more than none
+    assert simplest(*errors, 0.5, is_moved=True) == Cause.FOCUS
     errors = 1.0, 0.6, 0.65, 0.59  # disks that show no more than that are none
     assert simplest(*errors, 0.5) == Cause.FOCUS
     assert simplest(*errors, 0.5, is_moved=True) == Cause.MOTION
@@ -176,6 +178,23 @@ def test_photos_out_of_focus_keep_hardly_any_path(trained):
     focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
     lengths = [trainer.exposure.blur_px(frame, focal_px).item() for frame in (2, 3)]
     assert lengths[0] <= 64 / 400 * 1.01 < 3 < lengths[1]
+
+
+def test_a_lens_that_fits_a_part_only_is_looked_for_in_the_whole(trained, monkeypatch):
+    trainer = make_young(trained)
+    take(trainer, [((0.0, 0.0), 2.5)] * 3 + [((0.0, 0.0), 0.0)] * 3)
+    for frame in range(6):
+        blame(trainer, frame, (2.0, 0.0))
+    far_off = Verdict(Cause.FOCUS, Fit(torch.tensor([0.4, 0.4]), 0.0))
+    monkeypatch.setattr("splatdeblur.optimize.judging.judge", lambda *_, **__: far_off)
+    judge_photos(trainer)
+    assert trainer.causes == [Cause.FOCUS] * 3 + [Cause.UNKNOWN] * 3, "of photos in focus nothing is believed"
+    focal_px = trainer.photos.cameras[-1].Ks[0, 0, 0].item()
+    for frame in range(6):
+        aperture, vergence = trainer.exposure.lens.focus.focus[frame].detach() * focal_px
+        length = trainer.exposure.blur_px(frame, focal_px).item()
+        assert abs(vergence - aperture) == pytest.approx(2.5 if frame < 3 else 0.0, abs=0.6)
+        assert length < 0.2 if frame < 3 else length == pytest.approx(2.0, abs=0.2)
 
 
 def test_what_explains_a_part_of_a_photo_and_not_the_whole_is_not_believed(trained, monkeypatch):
