@@ -57,9 +57,9 @@ def judge_photos(trainer: "Trainer") -> str:
     """Tells anew what blurred each photo that is blurred, and puts right what was learned of it; a sentence on that.
 
     In the part that lost the most detail, a better witness than whole photos, and quicker; but what is found there
-    must leave the whole photo no worse explained than without any blur, else the lens is looked for in the whole. At
-    full training size: smaller pictures of a scene are sharper than reduced photos, so any blur would seem to explain
-    something.
+    must leave the whole photo no worse explained than without any blur, else it is taken back, or where it was a lens,
+    that is looked for in the whole. At full training size: smaller pictures of a scene are sharper than reduced photos,
+    so any blur would seem to explain something.
     """
     trainer.judgements += 1
     cameras = trainer.photos.cameras[-1]

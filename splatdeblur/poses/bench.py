@@ -258,7 +258,8 @@ class Bench:
             return model
 
     def part_lenses(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction | None:
-        """The model `with_own_lenses`; None where they do not differ. It takes seconds, whatever the deadline."""
+        """The model `with_own_lenses`; None where they do not differ. It takes seconds, whatever the deadline, and
+        cannot be interrupted."""
         return replace(self, deadline=math.inf)._interruptibly(lambda token: with_own_lenses(model))
 
     def triangulate(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ class Posed:
 
     @property
     def is_distorted(self) -> bool:
-        return not all(is_pinhole(lens) for lens in self.lenses)
+        return not all(is_pinhole(lens) for lens in self.all_lenses.values())
 
     @property
     def all_lenses(self) -> dict[str, pycolmap.Camera]:
@@ -276,19 +277,22 @@ def _write_undistorted(posed: Posed, run: Run, folder: Path, on_progress: Callab
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
     lenses = posed.all_lenses
-    grids: dict[int, Tensor] = {}
-    for lens, K, size in zip(lenses.values(), *straightened(list(lenses.values())), strict=True):
-        if id(lens) not in grids:  # most often all photos share one lens
-            grids[id(lens)] = undistortion_grid(lens, K, *size)
+    pinholes = zip(lenses.values(), *straightened(list(lenses.values())), strict=True)
+    straight = {id(lens): (lens, K, *size) for lens, K, size in pinholes}
+
+    @lru_cache(maxsize=2)  # most often all photos share one lens; where each has its own, grids of all are too much
+    def grid_of(lens: int) -> Tensor:
+        return undistortion_grid(*straight[lens])
 
     def write(name: str, lens: pycolmap.Camera) -> None:
+        grid = grid_of(id(lens))
         with Image.open(run.images / name) as image:
-            picture = undistort(np.asarray(image.convert("RGB")), grids[id(lens)])
+            picture = undistort(np.asarray(image.convert("RGB")), grid)
         Image.fromarray(picture).save(_undistorted_path(folder / "images", name), compress_level=3)
         mask = run.masks / f"{name}.png"
         if mask.is_file():
             with Image.open(mask) as image:
-                keep = undistort_mask(np.asarray(image.convert("L")) > 0, grids[id(lens)])
+                keep = undistort_mask(np.asarray(image.convert("L")) > 0, grid)
             Image.fromarray(keep.astype(np.uint8) * 255).save(folder / "masks" / mask.name)
 
     pool = ThreadPoolExecutor(os.cpu_count())

@@ -163,23 +163,25 @@ def _reason(name: str, best: Outcome, outcomes: list[Outcome]) -> str:
 def _posed(outcome: Outcome, own: pycolmap.Reconstruction | None, capture: Capture) -> Posed:
     """Its poses in the capture's order; with `own`, its largest model is that one, whose photos have their own lenses.
 
-    Photos that joined later, and those without a pose, have the shared one.
+    Photos that joined later, and those without a pose, have their camera's usual one.
     """
     names = [frame.name for frame in capture.frames]
     posed = posed_from_colmap(own or outcome.model)
+    usual = outcome.model.cameras if own is None else own_lenses.typical(outcome.model, own)
     if outcome.joined is not None:
-        joined, shared = outcome.joined, outcome.model.cameras
+        joined = outcome.joined
         posed = replace(
             posed,
             names=posed.names + joined.names,
             viewmats=torch.cat([posed.viewmats, joined.viewmats]),
-            lenses=posed.lenses + tuple(shared[lens.camera_id] for lens in joined.lenses),
+            lenses=posed.lenses + tuple(usual[lens.camera_id] for lens in joined.lenses),
             points=torch.cat([posed.points, joined.points]),
             colors=torch.cat([posed.colors, joined.colors]),
         )
     rows = [posed.names.index(n) for n in names if n in posed.names]
     lenses = [posed.lenses[row] for row in rows]
-    lost = {n: lens for n, lens in lenses_from(outcome.model, capture).items() if n not in posed.names}
+    known = lenses_from(outcome.model, capture)
+    lost = {name: usual[lens.camera_id] for name, lens in known.items() if name not in posed.names}
     return replace(
         posed,
         names=tuple(posed.names[row] for row in rows),

@@ -5,6 +5,7 @@ from ring import FOCAL, SIZE, ring
 
 from splatdeblur.poses.adjust import adjusted, bends_noticeably, straighten
 
+
 def test_features_that_blur_moved_do_not_move_the_focal_length():
     model = ring(moved_px=5.0)
     by_squares = pycolmap.Reconstruction(model)
