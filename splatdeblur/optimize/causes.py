@@ -26,7 +26,7 @@ JUDGE_AT = (0.2, 0.35, 0.5)  # progress of the training at which photos are judg
 TOLD = 0.02  # share of the error that some cause must explain
 ALIKE = 0.4  # of what the better of both causes explains: if they differ by less, the photo's looks decide
 LIKELY_DISKS = 1 / 3  # chance of disks from which they then do so for focus
-SHOWN = 0.2  # of the error: less likely disks are taken for the cause only where they explain so much
+SHOWN = 0.2  # of the error: the less likely disks are, the nearer to so much they must explain to be the cause
 CLEAR = 0.9  # of what one cause leaves: the other is there as well where both leave less
 SURE_DISKS = 0.55  # likelier disks are believed whatever paths do
 REGROWN, SEEN_PATH = 0.3, 0.01  # of the blur that shows, of the width: a path so long again is there
@@ -56,7 +56,7 @@ def simplest(none: float, motion: float, focus: float, both: float, disks: float
     alone = Cause.FOCUS if focus < motion else Cause.MOTION
     if abs(focus - motion) < ALIKE * (none - min(focus, motion)):
         alone = Cause.FOCUS if disks >= LIKELY_DISKS and not is_moved else Cause.MOTION
-    if alone == Cause.FOCUS and disks < LIKELY_DISKS and none - focus < SHOWN * none:
+    if alone == Cause.FOCUS and none - focus < SHOWN * (1 - disks / LIKELY_DISKS) * none:
         alone = Cause.MOTION
     left = focus if alone == Cause.FOCUS else motion
     if alone == Cause.MOTION and none - motion < TOLD * none:

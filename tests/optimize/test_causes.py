@@ -65,6 +65,8 @@ def take(trainer, causes):
         ((1.0, 1.0, 0.9, 0.9), 0.1, Cause.UNKNOWN),  # what looks like motion may still have to find its path
         ((1.0, 0.95, 0.9, 0.9), 0.1, Cause.MOTION),
         ((1.0, 1.0, 0.9, 0.9), 0.5, Cause.FOCUS),
+        ((1.0, 0.96, 0.88, 0.88), 0.26, Cause.FOCUS),  # disks nearly as likely as not need explain little
+        ((1.0, 0.96, 0.88, 0.88), 0.1, Cause.MOTION),
         ((1.0, 0.8, 0.8, 0.5), 0.2, Cause.BOTH),
         ((1.0, 0.6, 0.58, 0.58), 0.2, Cause.MOTION),  # between equals, looks decide
         ((1.0, 0.58, 0.6, 0.58), 0.5, Cause.FOCUS),
