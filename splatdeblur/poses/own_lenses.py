@@ -123,6 +123,4 @@ def _separated(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
 
 
 def _copy(lens: pycolmap.Camera, number: int) -> pycolmap.Camera:
-    return pycolmap.Camera(
-        model=lens.model, width=lens.width, height=lens.height, params=lens.params, camera_id=number
-    )  # fmt: skip
+    return pycolmap.Camera(model=lens.model, width=lens.width, height=lens.height, params=lens.params, camera_id=number)
