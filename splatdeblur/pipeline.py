@@ -21,6 +21,7 @@ from .errors import FormatError
 from .evaluate import Scores
 from .optimize import Trainer, TrainEvent
 from .optimize import checkpoint as checkpoints
+from .optimize.causes import Cause
 from .optimize.doubts import Explained, doubts
 from .repose import find_by_rendering
 from .result import Result, load_result
@@ -80,7 +81,10 @@ def train(run: Run, config: Config, on_event: Callable[[TrainEvent], None]) -> R
     with atomic_write(run.blur) as temporary:
         temporary.write_text(json.dumps({name: asdict(blur) for name, blur in causes.items()}, indent=1))
     looks = dict(zip(trainer.photos.names, trainer.photos.looks, strict=True))
-    explained = [Explained(b.path_px, b.radius_px, b.moved, looks[name]) for name, b in causes.items()]
+    sharp = {name for name, cause in zip(trainer.photos.names, trainer.causes, strict=True) if cause == Cause.SHARP}
+    explained = [
+        Explained(b.path_px, b.radius_px, b.moved, looks[name], name in sharp) for name, b in causes.items()
+    ]
     for doubt in doubts(explained):
         logger.warning(doubt)
         _add_note(run, doubt)

@@ -35,12 +35,14 @@ SHORTEST_PX = 1.0  # paths shorter than that have hardly a direction
 
 
 class Cause(IntEnum):
-    """What a photo was found to be blurred by; UNKNOWN until it is looked at, or where nothing tells."""
+    """What a photo was found to be blurred by; UNKNOWN until it is looked at, or where nothing tells, SHARP where the
+    photo shows more than the scene (`clear`)."""
 
     UNKNOWN = 0
     MOTION = 1
     FOCUS = 2
     BOTH = 3
+    SHARP = 4
 
 
 def simplest(none: float, motion: float, focus: float, both: float, disks: float, is_moved: bool = False) -> Cause:

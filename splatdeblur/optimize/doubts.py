@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from statistics import median
 
 from .photos import Looks
@@ -20,12 +20,14 @@ class Explained:
     Attributes:
         path_px: length of its path; radius_px: mean radius of its disks.
         moved: share of light that kernels moved.
+        is_clear: the photo shows more detail than the scene, so that it is not blurred, whatever it looks like.
     """
 
     path_px: float
     radius_px: float
     moved: float
     looks: Looks
+    is_clear: bool = False
 
     @property
     def blur_px(self) -> float:
@@ -43,7 +45,7 @@ def doubts(photos: Collection[Explained]) -> list[str]:
             f"nine of ten photos are blurred by {sharpest:.1f} px or more: a blur that all have in common cannot be "
             "told from a scene that is soft itself; some sharp photos would settle it"
         )
-    blurred = [p for p in photos if isfinite(p.looks.blur_px) and p.looks.blur_px > BLURRED_PX]
+    blurred = [p for p in photos if BLURRED_PX < p.looks.blur_px < inf and not p.is_clear]
     if not blurred:
         return found
     told = median(photo.blur_px / photo.looks.blur_px for photo in blurred)

@@ -24,12 +24,14 @@ from torch import Tensor
 
 from ..exposure.motion import Motion
 from .causes import JUDGE_AT, Cause
+from .clear import clear_sharp
 from .losses import unexplained
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 REFIT_AT = (0.3, 0.5, 0.7)  # progress of the training at which that is done
+CLEAR_AFTER = 1  # of these the scene is good enough to compare photos with
 LONG = 0.02  # of a photo's width; shorter paths are soon right
 BADLY = 1.3  # times what is left of the usual photo that moved as much may be left
 STEPS, STEP_PX = 40, 0.5  # of each fit, and how far the first step moves a path, in px of the picture at hand
@@ -50,6 +52,7 @@ def refit_paths(trainer: "Trainer") -> str:
     than reduced photos, and mislead. A sentence on that.
     """
     trainer.refits += 1
+    cleared = clear_sharp(trainer) if trainer.refits > CLEAR_AFTER else []
     photos, exposure = trainer.photos, trainer.exposure
     camera = photos.cameras[-1]
     lengths = exposure.path_px(camera.Ks[0, 0, 0].item()).tolist()
@@ -76,6 +79,8 @@ def refit_paths(trainer: "Trainer") -> str:
         f"paths fitted anew: {_names(trainer, mended)}, of {len(bad)} that explain their photo badly and "
         f"{len(folded)} that are folded"
     )
+    if cleared:
+        told = f"as sharp as the scene, so not blurred: {len(cleared)} photos; {told}"
     if Cause.BOTH not in trainer.causes or trainer.judgements < len(JUDGE_AT):
         return told
     freed = _freed_of_disks(trainer, SHARE * steps)

@@ -316,10 +316,13 @@ class Trainer:
         camera = self.photos.cameras[-1].at(frame)
         focal = camera.Ks[0, 0, 0].item()
         looks, sharp_px = self.photos.looks[frame], SHARP * camera.width
-        self.exposure.shorten(frame, self.config.max_path * self._moved_px(frame) + sharp_px, focal)
+        longest = self.config.max_path * self._moved_px(frame) + sharp_px
+        largest = self.config.max_path / 2 * looks.most_px + sharp_px
+        if self.causes[frame] == Cause.SHARP:
+            longest = largest = 0.0
+        self.exposure.shorten(frame, longest, focal)
         if blur.radius_px is not None:
             disk = 2 * blur.radius_px.mean().item() * focal / seen.Ks[0, 0, 0].item()
-            largest = self.config.max_path / 2 * looks.most_px + sharp_px
             if disk > largest:
                 self.exposure.lens.focus.narrow(frame, largest / disk)
 

@@ -171,7 +171,7 @@ def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
 
 def test_photos_out_of_focus_keep_hardly_any_path(trained):
     trainer = make_young(trained)
-    trainer.causes[2], trainer.judgements = Cause.FOCUS, 3
+    trainer.causes[2], trainer.judgements, trainer.refits = Cause.FOCUS, 3, 3
     for frame in (2, 3):
         blame(trainer, frame, (6.0, 0.0))
     trainer.step_number, trainer.queue = 40, [3, 2]

@@ -21,6 +21,7 @@ SHARP = [explained()] * 4
         [*SHARP, *[explained(path_px=6, shows_px=6)] * 4],
         [*SHARP, *[explained(radius_px=3, shows_px=5)] * 4],
         [Explained(2.0, 0.0, 0.0, Looks())] * 4,  # nobody knows how blurred they look
+        [Explained(0.0, 0.0, 0.0, Looks(6.0, 6.0), is_clear=True)] * 4,  # and look blurred all the same
     ],
 )
 def test_what_is_explained_raises_no_doubt(photos):
