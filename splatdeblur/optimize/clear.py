@@ -34,8 +34,8 @@ def clear_sharp(trainer: "Trainer") -> list[int]:
     """Takes path and disks from photos that have more detail than their sharp render, and whose blur explains hardly
     anything; which these are. Those told so before that are softer than the scene by now may blur again.
 
-    Nothing is told where detail is not the scene's: noise that is loud passes for it, and behind a rolling shutter a
-    path does more than blur.
+    Nothing is told where noise is loud, which passes for detail, and behind a rolling shutter, where a path does more
+    than blur.
     """
     exposure, noise, found = trainer.exposure, trainer.noise[-1], []
     is_loud = noise is not None and noise.is_loud(trainer.charges[-1])
@@ -50,7 +50,8 @@ def clear_sharp(trainer: "Trainer") -> list[int]:
         for part in parts.values():
             part.zero_()
         photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
-        share = slopes(photo, keep) / max(slopes(trainer.predict(-1, frame), keep), 1e-9)
+        std = 0.0 if noise is None else noise.photos[frame].level(photo)
+        share = slopes(photo, keep, std) / max(slopes(trainer.predict(-1, frame), keep), 1e-9)
         if cause != Cause.SHARP and share > AS_SHARP and with_blur > HARDLY * trainer.residual(frame):
             trainer.causes[frame] = Cause.SHARP
             found.append(frame)
@@ -77,10 +78,13 @@ def _blurring(trainer: "Trainer", frame: int) -> dict[str, torch.nn.Parameter]:
     return parts
 
 
-def slopes(picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> float:
-    """Root mean square of how much a pixel differs from the next ones across and down, of those that count."""
+def slopes(
+    picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, noise: float = 0.0
+) -> float:
+    """Root mean square of how much a pixel differs from the next ones across and down, of those that count, without
+    what white noise of that standard deviation adds to it."""
     seen = picture.clamp(0, 1)
     squares = seen.diff(dim=1)[:-1].square() + seen.diff(dim=0)[:, :-1].square()
     if keep is not None and keep[:-1, :-1].any():
         squares = squares[keep[:-1, :-1]]
-    return squares.mean().sqrt().item()
+    return max(squares.mean().item() - 4 * noise**2, 0.0) ** 0.5

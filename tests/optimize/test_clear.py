@@ -98,6 +98,14 @@ def test_slopes_are_of_the_pixels_that_count():
     assert slopes(picture, torch.zeros_like(keep)) == slopes(picture, None)
 
 
+def test_noise_is_no_detail():
+    picture = torch.linspace(0.2, 0.8, 64).repeat(48, 1)[..., None].expand(48, 64, 3)
+    noisy = picture + 0.02 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    assert slopes(noisy, None) > 3 * slopes(picture, None)
+    assert slopes(noisy, None, 0.02) == pytest.approx(slopes(picture, None), rel=0.3)
+    assert slopes(noisy, None, 0.03) == 0
+
+
 def test_a_training_asks_twice(monkeypatch):
     asked = []
     monkeypatch.setattr("splatdeblur.optimize.refits.clear_sharp", lambda trainer: asked.append(trainer.progress) or [])
