@@ -76,6 +76,7 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
     limit = config.pose.render_limit * TRAINING_SHARE
     train = TrainConfig(
         steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,
+        clears=False,  # so small a scene shows less than any photo
         shutter=Shutter(max_subframes=6, fine_from=2.0), lens=Lens(),
     )  # fmt: skip
     return replace(config, downscale=downscale, train=train)

@@ -15,6 +15,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "gain": ("train.tone.learns_gain=false", "train.tone.learns_white_balance=false"),
     "white-balance": ("train.tone.learns_white_balance=false",),
     "look-back": ("train.looks_back=false",),
+    "clearing": ("train.clears=false",),
     "mean-scene": ("train.average=0",),
     "pose-corrections": ("train.rates.pose=[0,0]",),
     "found-pose-rate": ("train.rates.found_poses=1",),  # tells only with --poses colmap

@@ -264,6 +264,12 @@ class Motion(nn.Module):
             self.control_points[frame].mul_(longest_px / length)
 
     @torch.no_grad()
+    def begin(self, frame: int, noise: float, generator: torch.Generator) -> None:
+        """Draws a photo's curve anew, as all are at first: none at all would have no gradient."""
+        points = self.control_points[frame]
+        points.copy_(noise * torch.randn(points.shape, generator=generator).to(points))
+
+    @torch.no_grad()
     def trace(self, frame: int, velocity: Float[Tensor, "2"], acceleration: Float[Tensor, "2"]) -> None:
         """Makes a photo's curve the turning of the camera that moves points at the optical axis, in radians right and
         down at time u, by velocity (u - 1/2) + acceleration (u - 1/2)^2, as nearly as the model can."""

@@ -11,6 +11,7 @@ is without it, both ends by how much they are blurred. Through trainings of 3,00
 sharp to the eye, nine of ten have 1.1 to 1.8 of its slopes, and what was learned of their blur leaves 0.93 or more.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,73 +19,69 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .causes import Cause
-from .photos import SHARP
+from .losses import photometric
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-HARDLY = 0.9  # of the error without blur: what leaves more explains hardly anything
 AS_SHARP = 1.1  # of the slopes of its sharp render: a photo that has more is not blurred
+HARDLY = 0.9  # of the error without blur: what leaves more explains hardly anything
 SOFTER = 1.0  # a photo that was told to be sharp, and has less than that by now, may be blurred after all
-SHORTEST = SHARP / 4  # of a photo's width: shorter paths keep nothing from the scene
+
+
+def can_clear(trainer: "Trainer") -> bool:
+    """Whether photos have paths that do nothing but blur, nothing but lens and path blurs them, and detail tells: loud
+    noise passes for it."""
+    exposure, noise = trainer.exposure, trainer.noise[-1]
+    is_loud = noise is not None and noise.is_loud(trainer.charges[-1])
+    is_simple = exposure.sight is None and exposure.lens.kernels is None and not exposure.shutter.shutter.is_rolling
+    return trainer.config.clears and is_simple and not is_loud
 
 
 @torch.no_grad()
 def clear_sharp(trainer: "Trainer") -> list[int]:
     """Takes path and disks from photos that have more detail than their sharp render, and whose blur explains hardly
-    anything; which these are. Those told so before that are softer than the scene by now may blur again.
-
-    Nothing is told where noise is loud, which passes for detail, and behind a rolling shutter, where a path does more
-    than blur.
-    """
-    exposure, noise, found = trainer.exposure, trainer.noise[-1], []
-    is_loud = noise is not None and noise.is_loud(trainer.charges[-1])
-    if is_loud or exposure.shutter.shutter.is_rolling:
-        return found
+    anything; which these are. From then on they are held sharp. Those told so before that are softer than the scene by
+    now begin anew, with a path as small as that of all photos at first."""
+    cleared, charge = [], partial(photometric, dssim=trainer.config.loss.dssim)
     for frame, cause in enumerate(trainer.causes):
-        parts = _blurring(trainer, frame)
-        if cause != Cause.SHARP and not parts:
-            continue
-        with_blur = trainer.residual(frame)
-        learned = {kind: part.clone() for kind, part in parts.items()}
+        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
+        parts, with_blur = _blurring(trainer, frame), trainer.residual(frame)
+        learned = [part.clone() for part in parts.values()]
         for part in parts.values():
             part.zero_()
-        photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
-        std = 0.0 if noise is None else noise.photos[frame].level(photo)
-        share = slopes(photo, keep, std) / max(slopes(trainer.predict(-1, frame), keep), 1e-9)
-        if cause != Cause.SHARP and share > AS_SHARP and with_blur > HARDLY * trainer.residual(frame):
+        sharp = trainer.predict(-1, frame)
+        noise = 0.0 if trainer.noise[-1] is None else trainer.noise[-1].photos[frame].level(photo)
+        share = slopes(photo, keep, noise) / max(slopes(sharp, keep), 1e-9)
+        if cause == Cause.SHARP:
+            if share < SOFTER:
+                trainer.causes[frame] = Cause.UNKNOWN
+                trainer.exposure.motion.begin(frame, trainer.config.noise, trainer.generator)
+        elif share > AS_SHARP and with_blur > HARDLY * charge(sharp, photo, keep=keep).item():
             trainer.causes[frame] = Cause.SHARP
-            found.append(frame)
+            cleared.append(frame)
             for kind, part in parts.items():  # the optimizer forgets how they moved
                 trainer.optimizers[kind].state.pop(part, None)
-            continue
-        for kind, part in parts.items():
-            part.copy_(learned[kind])
-        if cause == Cause.SHARP and share < SOFTER:
-            trainer.causes[frame] = Cause.UNKNOWN
-    return found
+        else:
+            for part, values in zip(parts.values(), learned, strict=True):
+                part.copy_(values)
+    return cleared
 
 
 def _blurring(trainer: "Trainer", frame: int) -> dict[str, torch.nn.Parameter]:
-    """What blurs a photo to speak of, path or disks, by the name of its optimizer."""
-    exposure, camera, parts = trainer.exposure, trainer.photos.cameras[-1].at(frame), {}
-    length_px = exposure.blur_px(frame, camera.Ks[0, 0, 0].item()).item()
-    focus = exposure.lens.focus
-    has_disks = focus is not None and bool(focus.focus[frame].any())
-    if length_px > SHORTEST * camera.width or has_disks:
-        parts["motion"] = exposure.motion.control_points[frame]
-    if has_disks:
-        parts["focus"] = focus.focus[frame]
-    return parts
+    """What blurs a photo, by the name of its optimizer."""
+    parts, focus = {"motion": trainer.exposure.motion.control_points[frame]}, trainer.exposure.lens.focus
+    return parts if focus is None else parts | {"focus": focus.focus[frame]}
 
 
 def slopes(
     picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None, noise: float = 0.0
 ) -> float:
-    """Root mean square of how much a pixel differs from the next ones across and down, of those that count, without
+    """Root mean square of how much a pixel differs from the next ones across and down, where all three count, without
     what white noise of that standard deviation adds to it."""
     seen = picture.clamp(0, 1)
     squares = seen.diff(dim=1)[:-1].square() + seen.diff(dim=0)[:, :-1].square()
-    if keep is not None and keep[:-1, :-1].any():
-        squares = squares[keep[:-1, :-1]]
+    if keep is not None:
+        whole = keep[:-1, :-1] & keep[1:, :-1] & keep[:-1, 1:]
+        squares = squares[whole] if whole.any() else squares
     return max(squares.mean().item() - 4 * noise**2, 0.0) ** 0.5

@@ -45,6 +45,8 @@ class TrainConfig:
             that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
             that is learned (and twice again). Three times, too, paths that explain their photo badly, or are folded,
             are fitted anew.
+        clears: then, too, but for the first time, photos that show more detail than the scene lose paths and disks that
+            explain hardly anything.
         average: share of the training, at its end, over which the scene's mean is taken as its result; 0 for the scene
             as the last step leaves it.
     """
@@ -62,6 +64,7 @@ class TrainConfig:
     noise: float = 5e-4
     max_path: float = 4.0
     looks_back: bool = True
+    clears: bool = True
     average: float = 0.06
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)

@@ -45,7 +45,14 @@ def doubts(photos: Collection[Explained]) -> list[str]:
             f"nine of ten photos are blurred by {sharpest:.1f} px or more: a blur that all have in common cannot be "
             "told from a scene that is soft itself; some sharp photos would settle it"
         )
-    blurred = [p for p in photos if BLURRED_PX < p.looks.blur_px < inf and not p.is_clear]
+    seeming = [p for p in photos if BLURRED_PX < p.looks.blur_px < inf]
+    blurred = [p for p in seeming if not p.is_clear]
+    if len(blurred) < len(seeming) / 2:
+        found.append(
+            f"{len(seeming) - len(blurred)} of {len(seeming)} photos that look blurred show more detail than the scene "
+            "does: either they only look so, or the scene is softer still, and longer training (--preset quality) or "
+            "more photos from there would help"
+        )
     if not blurred:
         return found
     told = median(photo.blur_px / photo.looks.blur_px for photo in blurred)

@@ -24,14 +24,14 @@ from torch import Tensor
 
 from ..exposure.motion import Motion
 from .causes import JUDGE_AT, Cause
-from .clear import clear_sharp
+from .clear import can_clear, clear_sharp
 from .losses import unexplained
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 REFIT_AT = (0.3, 0.5, 0.7)  # progress of the training at which that is done
-CLEAR_AFTER = 1  # of these the scene is good enough to compare photos with
+CLEAR_AFTER = 1  # of these: only then is the scene good enough to tell that a photo shows more
 LONG = 0.02  # of a photo's width; shorter paths are soon right
 BADLY = 1.3  # times what is left of the usual photo that moved as much may be left
 STEPS, STEP_PX = 40, 0.5  # of each fit, and how far the first step moves a path, in px of the picture at hand
@@ -49,10 +49,11 @@ NEEDLESS = 1.1  # times the error may be left by a path alone for disks to be ta
 def refit_paths(trainer: "Trainer") -> str:
     """Fits the paths and the poses of the photos that are explained worst, others that moved considered, and of those
     whose path is folded, and keeps what explains a photo better at full size: smaller pictures of a scene are sharper
-    than reduced photos, and mislead. A sentence on that.
+    than reduced photos, and mislead. Before that, but not the first time, photos that turn out to be sharp are cleared
+    (`clear`). A sentence on all that.
     """
     trainer.refits += 1
-    cleared = clear_sharp(trainer) if trainer.refits > CLEAR_AFTER else []
+    cleared = clear_sharp(trainer) if trainer.refits > CLEAR_AFTER and can_clear(trainer) else []
     photos, exposure = trainer.photos, trainer.exposure
     camera = photos.cameras[-1]
     lengths = exposure.path_px(camera.Ks[0, 0, 0].item()).tolist()
@@ -80,7 +81,7 @@ def refit_paths(trainer: "Trainer") -> str:
         f"{len(folded)} that are folded"
     )
     if cleared:
-        told = f"as sharp as the scene, so not blurred: {len(cleared)} photos; {told}"
+        told = f"not blurred, as they show more than the scene: {len(cleared)} photos; {told}"
     if Cause.BOTH not in trainer.causes or trainer.judgements < len(JUDGE_AT):
         return told
     freed = _freed_of_disks(trainer, SHARE * steps)
