@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 
 AS_SHARP = 1.1  # of the slopes of its sharp render: a photo that has more is not blurred
 HARDLY = 0.9  # of the error without blur: what leaves more explains hardly anything
+LEAST_VISITS = 10  # of each photo: before that, a scene is soft everywhere
 SOFTER = 1.0  # a photo that was told to be sharp, and has less than that by now, may be blurred after all
 
 
 def can_clear(trainer: "Trainer") -> bool:
     """Whether photos have paths that do nothing but blur, nothing but lens and path blurs them, and detail tells: loud
-    noise passes for it."""
+    noise passes for it, and a scene at its beginning has none."""
     exposure, noise = trainer.exposure, trainer.noise[-1]
     is_loud = noise is not None and noise.is_loud(trainer.charges[-1])
     is_simple = exposure.sight is None and exposure.lens.kernels is None and not exposure.shutter.shutter.is_rolling
-    return trainer.config.clears and is_simple and not is_loud
+    is_young = trainer.step_number < LEAST_VISITS * len(trainer.photos)
+    return trainer.config.clears and is_simple and not is_loud and not is_young
 
 
 @torch.no_grad()
