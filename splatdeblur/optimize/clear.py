@@ -11,7 +11,6 @@ is without it, both ends by how much they are blurred. Through trainings of 3,00
 sharp to the eye, nine of ten have 1.1 to 1.8 of its slopes, and what was learned of their blur leaves 0.93 or more.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,7 +44,7 @@ def clear_sharp(trainer: "Trainer") -> list[int]:
     """Takes path and disks from photos that have more detail than their sharp render, and whose blur explains hardly
     anything; which these are. From then on they are held sharp. Those told so before that are softer than the scene by
     now begin anew, with a path as small as that of all photos at first."""
-    cleared, charge = [], partial(photometric, dssim=trainer.config.loss.dssim)
+    cleared = []
     for frame, cause in enumerate(trainer.causes):
         photo, keep = trainer.photos.pictures[-1][frame], trainer.photos.keeps[-1][frame]
         parts, with_blur = _blurring(trainer, frame), trainer.residual(frame)
@@ -53,13 +52,14 @@ def clear_sharp(trainer: "Trainer") -> list[int]:
         for part in parts.values():
             part.zero_()
         sharp = trainer.predict(-1, frame)
+        without = photometric(sharp, photo, trainer.config.loss.dssim, keep).item()
         noise = 0.0 if trainer.noise[-1] is None else trainer.noise[-1].photos[frame].level(photo)
         share = slopes(photo, keep, noise) / max(slopes(sharp, keep), 1e-9)
         if cause == Cause.SHARP:
             if share < SOFTER:
                 trainer.causes[frame] = Cause.UNKNOWN
                 trainer.exposure.motion.begin(frame, trainer.config.noise, trainer.generator)
-        elif share > AS_SHARP and with_blur > HARDLY * charge(sharp, photo, keep=keep).item():
+        elif share > AS_SHARP and with_blur > HARDLY * without:
             trainer.causes[frame] = Cause.SHARP
             cleared.append(frame)
             for kind, part in parts.items():  # the optimizer forgets how they moved

@@ -106,12 +106,13 @@ def test_where_detail_does_not_tell_or_paths_do_more_than_blur_nothing_is_cleare
     with monkeypatch.context() as patch:
         patch.setattr(soft, "step_number", 9 * 6)
         assert not can_clear(soft)
-    for changes in (
-        {"clears": False}, {"shutter": Shutter(readout=0.5, max_subframes=8)}, {"lens": Lens(kernels=PixelKernels())},
+    for changes, expected in (
+        ({}, True), ({"clears": False}, False), ({"shutter": Shutter(readout=0.5, max_subframes=8)}, False),
+        ({"lens": Lens(kernels=PixelKernels())}, False),
     ):  # fmt: skip
         other = make_trainer(replace(MOVING, **changes))
         other.step_number = soft.step_number
-        assert not can_clear(other)
+        assert can_clear(other) == expected
 
 
 def test_neither_noise_nor_the_edge_of_a_mask_passes_for_detail(soft):
@@ -121,8 +122,9 @@ def test_neither_noise_nor_the_edge_of_a_mask_passes_for_detail(soft):
     with torch.no_grad():
         soft.exposure.motion.control_points[BLURRED].mul_(0.02)
         plain = soft.predict(-1, BLURRED).clamp(0, 1)
-    noisy = plain + 0.03 * torch.randn(plain.shape, generator=torch.Generator().manual_seed(0))
-    hollow = torch.where(keep[..., None], plain, torch.tensor([1.0, 0.0, 1.0]))
+    noise = torch.randn(plain.shape, generator=torch.Generator().manual_seed(0))
+    noisy = plain + 0.03 * noise
+    hollow = torch.where(keep[..., None], plain + 0.003 * noise, torch.tensor([1.0, 0.0, 1.0]))
     for photo, mask in ((noisy, None), (hollow, keep)):
         assert slopes(photo, None) > 1.2 * slopes(plain, None)  # it would pass
         known = NoiseLevel.of([photo], [mask])
