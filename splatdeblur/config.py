@@ -57,6 +57,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train.tone.response_pieces": (0, 64),
     "train.density.every": (1, ENDLESS),
     "train.density.reset_every": (0, ENDLESS),
+    "train.density.idle": (0, 0.5),
     "train.rates.found_poses": (0, ENDLESS),
     "train.loss.dssim": (0, 1),
     "train.loss.slopes": (0, ENDLESS),

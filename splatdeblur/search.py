@@ -24,6 +24,7 @@ from .exposure import Lens, Shutter
 from .geometry import Cameras, inverse
 from .optimize import PhotoSet, TrainConfig, Trainer
 from .optimize.coverage import extended, known_pixels
+from .optimize.density import Default
 from .optimize.look_back import LOOK_BACK_AT
 from .optimize.losses import unexplained
 from .optimize.relocalize import Guess, Lost, Relocalizer
@@ -77,6 +78,7 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
     train = TrainConfig(
         steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,
         clears=False,  # so small a scene shows less than any photo
+        density=Default(idle=0.0),
         shutter=Shutter(max_subframes=6, fine_from=2.0), lens=Lens(),
     )  # fmt: skip
     return replace(config, downscale=downscale, train=train)

@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "coarse-to-fine": ("train.resolution.levels=[1]", "train.resolution.until=[]"),
     "random-background": ("train.random_background=false",),
     "magnitudes": ("train.density.by_magnitude=false", "train.density.threshold=[1.5e-4,1e-4]"),
+    "taking-out-idle": ("train.density.idle=0",),
     "late-density": ("train.density.start=0.03",),
     "falling-threshold": ("train.density.threshold=[4.5e-4,4.5e-4]",),
 }

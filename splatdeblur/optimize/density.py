@@ -46,6 +46,8 @@ class Default:
             is not to be built into the scene.
         every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
         prune_opacity: Gaussians fainter than this are removed.
+        idle: share of what all photos show that the Gaussians which hardly show in any may have together, to be
+            removed (`idle.py`); 0 keeps them.
         reset_every: steps between two resets of all opacities; 0 never.
     """
 
@@ -56,6 +58,7 @@ class Default:
     stop: float = 0.6
     every: int = 100
     prune_opacity: float = 0.005
+    idle: float = 0.002
     reset_every: int = 0
 
 

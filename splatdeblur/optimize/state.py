@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .causes import JUDGE_AT, Cause
+from .idle import IDLE_AT
 from .optimizers import make_optimizers
 from .refits import REFIT_AT
 
@@ -42,6 +43,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "growths": trainer.growths,
         "judgements": trainer.judgements,
         "refits": trainer.refits,
+        "idles": trainer.idles,
         "causes": [int(cause) for cause in trainer.causes],
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
@@ -72,6 +74,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.looks_back, trainer.growths = state["looks"], state.get("growths", 0)
     trainer.judgements = state.get("judgements", len(JUDGE_AT))
     trainer.refits = state.get("refits", len(REFIT_AT))
+    trainer.idles = state.get("idles", len(IDLE_AT))
     trainer.causes = [Cause(n) for n in state.get("causes", [0] * len(trainer.photos))]
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch

@@ -19,6 +19,7 @@ from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
+from .idle import IDLE_AT, can_take_out, take_out_idle
 from .initial import scene_depths, scene_scale
 from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
@@ -84,6 +85,7 @@ class Trainer:
         self.charges = [loss if noise is None else noise.heard_by(loss) for noise in self.noise]
         self.judges = is_ours and can_judge(self.exposure)
         self.refits_paths = is_ours and can_refit(self)
+        self.takes_out = can_take_out(self)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         if isinstance(self.exposure.motion, Motion):  # the path of a video tells velocities by itself
@@ -102,7 +104,7 @@ class Trainer:
         self.mean = SceneMean()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = self.growths = self.judgements = self.refits = 0
+        self.looks_back = self.growths = self.judgements = self.refits = self.idles = 0
         self.causes = [Cause.UNKNOWN] * len(photos)
         self.looks_back_at = LOOK_BACK_AT if config.looks_back else ()
         if config.looks_back and config.shutter.learns_readout:
@@ -195,6 +197,8 @@ class Trainer:
             logger.info(judge_photos(self))
         if self.refits_paths and self.refits < len(REFIT_AT) and progress >= REFIT_AT[self.refits]:
             logger.info(refit_paths(self))
+        if self.takes_out and self.idles < len(IDLE_AT) and progress >= IDLE_AT[self.idles]:
+            logger.info(take_out_idle(self))
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
