@@ -46,8 +46,9 @@ class Default:
             is not to be built into the scene.
         every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
         prune_opacity: Gaussians fainter than this are removed.
-        idle: share of what all photos show that the Gaussians which hardly show in any may have together, to be
-            removed (`idle.py`); 0 keeps them.
+        idle: four times until half of the training, Gaussians which hardly show in any photo are removed, as many as
+            together have less than this share of what all photos show (`idle.py`); 0 keeps them. Not where looking
+            at every photo takes long beside the training.
         reset_every: steps between two resets of all opacities; 0 never.
     """
 

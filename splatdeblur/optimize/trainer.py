@@ -19,7 +19,7 @@ from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
-from .idle import IDLE_AT, can_take_out, take_out_idle
+from .idle import is_affordable, is_due, take_out_idle
 from .initial import scene_depths, scene_scale
 from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
@@ -36,6 +36,7 @@ from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
+NOT_LOOKED = "Gaussians that hardly show stay: so many photos take too long to look at in so short a training"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,6 @@ class Trainer:
         self.charges = [loss if noise is None else noise.heard_by(loss) for noise in self.noise]
         self.judges = is_ours and can_judge(self.exposure)
         self.refits_paths = is_ours and can_refit(self)
-        self.takes_out = can_take_out(self)
         if self.exposure.lens.focus is not None:
             self._guess_focus()
         if isinstance(self.exposure.motion, Motion):  # the path of a video tells velocities by itself
@@ -197,8 +197,8 @@ class Trainer:
             logger.info(judge_photos(self))
         if self.refits_paths and self.refits < len(REFIT_AT) and progress >= REFIT_AT[self.refits]:
             logger.info(refit_paths(self))
-        if self.takes_out and self.idles < len(IDLE_AT) and progress >= IDLE_AT[self.idles]:
-            logger.info(take_out_idle(self))
+        if is_due(self):
+            logger.info(take_out_idle(self) if is_affordable(self) else NOT_LOOKED)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
