@@ -138,7 +138,7 @@ def test_the_budget_is_what_the_photos_can_tell_unless_told(photos, pixels, gaus
 
 
 def test_a_training_shorter_than_its_refinements_are_apart_still_refines():
-    trainer = make_trainer(replace(CONFIG, steps=150, density=replace(CONFIG.density, every=1000)))
+    trainer = make_trainer(replace(CONFIG, steps=150, density=replace(CONFIG.density, every=1000, idle=0.0)))
     assert max(event.num_gaussians for event in trainer.run()) > 500
 
 
