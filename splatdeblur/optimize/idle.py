@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 IDLE_AT = (0.2, 0.3, 0.4, 0.5)  # progress of the training at which they are, if density control is at work then
 AFFORDABLE = 0.05  # of the training's steps, as many pixels as each sees, all photos together may be worth
 MOVED_PX = 1.0  # a photo that moved further shows at its border what the middle of its exposure does not
+NOT_LOOKED = "Gaussians that hardly show stay: so many photos take too long to look at in so short a training"
 
 
 def is_due(trainer: "Trainer") -> bool:

@@ -19,7 +19,7 @@ from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
-from .idle import is_affordable, is_due, take_out_idle
+from .idle import NOT_LOOKED, is_affordable, is_due, take_out_idle
 from .initial import scene_depths, scene_scale
 from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
@@ -35,8 +35,6 @@ from .state import restore, state_of
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
-
-NOT_LOOKED = "Gaussians that hardly show stay: so many photos take too long to look at in so short a training"
 
 
 @dataclass(frozen=True)
