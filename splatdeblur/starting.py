@@ -19,7 +19,7 @@ from .config import Config
 from .errors import CaptureError, ConfigError, PoseError
 from .exposure import Defocus, Static, Timing, Trajectory
 from .geometry import Cameras
-from .optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene
+from .optimize import Looks, PhotoSet, TrainConfig, Trainer, initial_scene, nearest_depths
 from .poses.reconstruction import Reconstruction, load_reconstruction, mask_path, photo_path
 from .render import best_available
 from .run import Run
@@ -46,7 +46,10 @@ def make_trainer(
     chosen = [i for i in chosen if reconstruction.names[i] not in without]
     names = tuple(reconstruction.names[i] for i in chosen)
     photos = load_photos(run, config, names, reconstruction.cameras.at(chosen))
-    photos = replace(photos, velocities=tuple(reconstruction.velocities.get(name) for name in names))
+    photos = replace(
+        photos, velocities=tuple(reconstruction.velocities.get(name) for name in names),
+        nearest=nearest_depths(photos.cameras[-1], reconstruction.points.float()),
+    )  # fmt: skip
     budget = config.train.budget(len(photos), photos.mean_pixels)
     scene = initial_scene(
         photos.cameras[-1], reconstruction.points.float(), reconstruction.colors.float(),

@@ -25,6 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "random-background": ("train.random_background=false",),
     "magnitudes": ("train.density.by_magnitude=false", "train.density.threshold=[1.5e-4,1e-4]"),
     "taking-out-idle": ("train.density.idle=0",),
+    "unblocking": ("train.unblocks=false",),
     "late-density": ("train.density.start=0.03",),
     "falling-threshold": ("train.density.threshold=[4.5e-4,4.5e-4]",),
 }

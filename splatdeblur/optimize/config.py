@@ -47,6 +47,8 @@ class TrainConfig:
             are fitted anew.
         clears: then, too, but for the first time, photos that show more detail than the scene lose paths and disks that
             explain hardly anything.
+        unblocks: after density control, what stands nearer to a camera than anything that structure from motion saw in
+            its photo is taken out, if the photo does not miss it.
         average: share of the training, at its end, over which the scene's mean is taken as its result; 0 for the scene
             as the last step leaves it.
     """
@@ -65,6 +67,7 @@ class TrainConfig:
     max_path: float = 4.0
     looks_back: bool = True
     clears: bool = True
+    unblocks: bool = True
     average: float = 0.06
     motion: Static | Linear | CubicSpline | Bezier | Trajectory = field(default_factory=lambda: Bezier(order=3))
     shutter: Shutter = field(default_factory=Shutter)

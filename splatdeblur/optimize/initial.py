@@ -1,11 +1,13 @@
 """The scene before training: sparse points where there are some, random ones in view of the cameras for the rest."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry import Cameras, inverse
 from ..scene import Gaussians, from_points
+
+NEAREST = 10  # of the points in view by depth: that one tells how near a picture comes
 
 
 def focus_point(cameras: Cameras) -> Float[Tensor, "3"]:
@@ -33,6 +35,28 @@ def scene_depths(cameras: Cameras, points: Float[Tensor, "P 3"]) -> Float[Tensor
     spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
     typical = torch.clamp(typical, min=spread * 0.1 + 1e-6)
     return torch.where((depths > typical / 4) & (depths < typical * 4), depths, typical)
+
+
+def nearest_depths(cameras: Cameras, points: Float[Tensor, "P 3"]) -> tuple[float, ...]:
+    """How near each camera's picture comes to it: the z-depth of one of the nearest points in view, which a few wrong
+    ones do not move; 0 where too few are."""
+    nearest = []
+    for frame in range(len(cameras)):
+        depths, is_in_view = depths_in_view(cameras.at(frame), points)
+        seen = depths[is_in_view]
+        nearest.append(seen.kthvalue(NEAREST).values.item() if len(seen) >= 2 * NEAREST else 0.0)
+    return tuple(nearest)
+
+
+def depths_in_view(
+    camera: Cameras, points: Float[Tensor, "P 3"]
+) -> tuple[Float[Tensor, "P"], Bool[Tensor, "P"]]:
+    """z-depth of each point from one camera, and whether its picture shows that place."""
+    local = points @ camera.viewmats[0, :3, :3].mT + camera.viewmats[0, :3, 3]
+    depths, image = local[:, 2], local @ camera.Ks[0].mT
+    pixel = image[:, :2] / image[:, 2:].clamp(min=1e-9)
+    size = pixel.new_tensor([camera.width, camera.height])
+    return depths, (depths > 0) & (pixel >= 0).all(-1) & (pixel < size).all(-1)
 
 
 def scene_scale(cameras: Cameras, depths: Float[Tensor, "camera"]) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .causes import JUDGE_AT, Cause
 from .idle import IDLE_AT
+from .obstructions import OBSTRUCTIONS_AT
 from .optimizers import make_optimizers
 from .refits import REFIT_AT
 
@@ -44,6 +45,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "judgements": trainer.judgements,
         "refits": trainer.refits,
         "idles": trainer.idles,
+        "unblocked": trainer.unblocked,
         "causes": [int(cause) for cause in trainer.causes],
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
@@ -75,6 +77,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.judgements = state.get("judgements", len(JUDGE_AT))
     trainer.refits = state.get("refits", len(REFIT_AT))
     trainer.idles = state.get("idles", len(IDLE_AT))
+    trainer.unblocked = state.get("unblocked", len(OBSTRUCTIONS_AT))
     trainer.causes = [Cause(n) for n in state.get("causes", [0] * len(trainer.photos))]
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch

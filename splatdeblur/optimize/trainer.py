@@ -25,6 +25,8 @@ from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
 from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
+from .obstructions import is_due as is_clearance_due
+from .obstructions import take_out_obstructions
 from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
 from .photos import SHARP, PhotoSet
@@ -102,7 +104,7 @@ class Trainer:
         self.mean = SceneMean()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = self.growths = self.judgements = self.refits = self.idles = 0
+        self.looks_back = self.growths = self.judgements = self.refits = self.idles = self.unblocked = 0
         self.causes = [Cause.UNKNOWN] * len(photos)
         self.looks_back_at = LOOK_BACK_AT if config.looks_back else ()
         if config.looks_back and config.shutter.learns_readout:
@@ -197,6 +199,8 @@ class Trainer:
             logger.info(refit_paths(self))
         if is_due(self):
             logger.info(take_out_idle(self) if is_affordable(self) else NOT_LOOKED)
+        if is_clearance_due(self):
+            logger.info(take_out_obstructions(self))
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(

@@ -1,0 +1,158 @@
+"""What stands before all that a photo shows goes, if that photo does not miss it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from optimize.test_idle import placed
+from optimize.test_trainer import CONFIG, everything, make_trainer
+
+from splatdeblur.geometry import Cameras
+from splatdeblur.optimize import nearest_depths
+from splatdeblur.optimize import trainer as trainer_module
+from splatdeblur.optimize.density import MCMC
+from splatdeblur.optimize.obstructions import NEARER, OBSTRUCTIONS_AT, is_due, take_out_obstructions
+
+LONG = replace(CONFIG, steps=120)
+NEAREST = 1.0  # to all cameras, as told by structure from motion
+
+
+def camera_at_origin(width=40, height=20):
+    K = torch.tensor([[20.0, 0, width / 2], [0, 20.0, height / 2], [0, 0, 1]])
+    return Cameras(torch.eye(4)[None], K[None], width, height)
+
+
+def test_the_nearest_is_of_points_in_view_and_no_single_one():
+    depths = torch.linspace(2, 12, 101)
+    ahead = torch.stack([torch.zeros(101), torch.zeros(101), depths], dim=-1)
+    beside = torch.tensor([[1.1, 0, 1], [0, 0.6, 1], [-1.1, 0, 1], [0, -0.6, 1], [0, 0, -1]]).repeat(20, 1)
+    assert nearest_depths(camera_at_origin(), torch.cat([beside, ahead])) == (pytest.approx(depths[9].item()),)
+    edges = torch.tensor([[0.9, 0, 1], [0, 0.4, 1], [-0.9, 0, 1], [0, -0.4, 1]]).repeat(5, 1)
+    assert nearest_depths(camera_at_origin(), torch.cat([edges, ahead])) == (1.0,)
+
+
+def test_a_few_points_tell_nothing():
+    points = torch.tensor([[0.0, 0, 1]]).repeat(20, 1)
+    assert nearest_depths(camera_at_origin(), points) == (1.0,)
+    assert nearest_depths(camera_at_origin(), points[1:]) == (0.0,)
+    assert nearest_depths(camera_at_origin(), torch.zeros(0, 3)) == (0.0,)
+
+
+@pytest.fixture
+def begun():
+    """A trainer with nothing near its cameras."""
+    trainer = make_trainer(LONG)
+    for _ in range(24):
+        trainer.step()
+    with torch.no_grad():  # what is nearer than that moves behind its camera
+        for viewmat in trainer.photos.cameras[-1].viewmats:
+            depths = trainer.scene.means @ viewmat[2, :3] + viewmat[2, 3]
+            trainer.scene.params["means"] -= 10 * viewmat[2, :3] * (depths.abs() < NEAREST)[:, None]
+    trainer.photos = replace(trainer.photos, nearest=(NEAREST,) * len(trainer.photos))
+    return trainer
+
+
+def taken_out(trainer, count):
+    """Which of the first `count` Gaussians go."""
+    marks, before = trainer.scene.params["means"][:count].detach().clone(), len(trainer.scene)
+    said = take_out_obstructions(trainer)
+    left = trainer.scene.params["means"]
+    assert said.startswith(f"{before - len(left)} of {before} ")
+    return [not bool((left == mark).all(-1).any()) for mark in marks]
+
+
+def shown_as_it_is(trainer, frames):
+    """Makes these photos what the training predicts."""
+    finest = [
+        trainer.predict(-1, i, 2).clamp(0, 1) if i in frames else picture
+        for i, picture in enumerate(trainer.photos.pictures[-1])
+    ]
+    trainer.photos = replace(trainer.photos, pictures=(*trainer.photos.pictures[:-1], tuple(finest)))
+
+
+@torch.no_grad()
+def test_what_a_photo_does_not_show_goes_though_others_miss_it(begun):
+    cameras = begun.photos.cameras[-1].viewmats
+    begun.photos = replace(begun.photos, nearest=(NEAREST, *[0.0] * 5))
+    near = NEARER * NEAREST - 0.1
+    placed(begun, 0, begun.exposure.sharp_viewmat(0), near, 0.9)
+    sheet = begun.scene.params
+    sheet["scales"][0] = torch.tensor([0.3, 0.3, 1e-4]).log()  # without thickness ...
+    across = cameras[0, 0, :3]
+    axis = torch.linalg.cross(torch.tensor([0.0, 0, 1]), across)
+    turn = torch.cat([1 + across[2:], axis])
+    sheet["quats"][0] = turn / turn.norm()  # ... and edge-on in photo 0
+    before = begun.predict(-1, 0)
+    with_it = [begun.predict(-1, frame) for frame in range(6)]
+    shown_as_it_is(begun, range(1, 6))
+    count = len(begun.scene)
+    assert taken_out(begun, 1) == [True] and len(begun.scene) == count - 1
+    assert (begun.predict(-1, 0) - before).abs().mean() < 0.01
+    assert max((begun.predict(-1, i) - with_it[i]).abs().mean() for i in range(1, 6)) > 0.02
+    for name, parameter in begun.scene.params.items():
+        assert begun.optimizers[name].param_groups[0]["params"][0] is parameter
+
+
+@torch.no_grad()
+def test_what_a_photo_shows_near_stays(begun):
+    begun.photos = replace(begun.photos, nearest=(NEAREST, *[0.0] * 5))
+    placed(begun, 0, begun.exposure.sharp_viewmat(0), NEARER * NEAREST - 0.1, 0.9, size=0.1)
+    placed(begun, 1, begun.exposure.sharp_viewmat(0), NEARER * NEAREST - 0.2, 1e-3)  # which nobody sees
+    shown_as_it_is(begun, [0])
+    opacities = begun.scene.params["opacities"].clone()
+    assert taken_out(begun, 2) == [False, False]  # all of them or none: what hides behind is no less real
+    assert torch.equal(begun.scene.params["opacities"], opacities)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "depth, across, nearest, goes",
+    [
+        (NEARER - 0.1, 0.0, 1.0, True),
+        (NEARER + 0.1, 0.0, 1.0, False),  # not nearer than what is shown
+        (NEARER - 0.1, 9.0, 1.0, False),  # out of view
+        (-NEARER, 0.0, 1.0, False),  # behind the camera
+        (NEARER - 0.1, 0.0, 0.0, False),  # nothing tells how near things are
+    ],
+)
+def test_only_what_is_in_view_and_nearer_than_all(begun, depth, across, nearest, goes):
+    begun.photos = replace(begun.photos, nearest=(nearest, *[0.0] * 5))
+    placed(begun, 0, begun.exposure.sharp_viewmat(0), depth, 1e-3, across=across)
+    assert taken_out(begun, 1) == [goes]
+
+
+@pytest.mark.parametrize(
+    "config, moments",
+    [
+        (LONG, OBSTRUCTIONS_AT),
+        (replace(LONG, density=replace(LONG.density, stop=0.7)), OBSTRUCTIONS_AT[1:]),  # else it would grow again
+        (replace(LONG, average=0.3), OBSTRUCTIONS_AT[:1]),  # what counts in a mean cannot go
+        (replace(LONG, unblocks=False), ()),
+        (replace(LONG, density=MCMC()), ()),
+    ],
+)
+def test_when_it_is_done(config, moments, monkeypatch):
+    done = []
+    monkeypatch.setattr(trainer_module, "take_out_obstructions", lambda trainer: done.append(trainer.progress) or "")
+    list(make_trainer(config).run())
+    assert done == pytest.approx(moments, abs=1 / LONG.steps)
+
+
+def test_moments_that_the_clock_went_past_are_not_made_up(begun):
+    begun.step_number = round(0.9 * LONG.steps)
+    assert is_due(begun) and not is_due(begun)
+    assert begun.unblocked == len(OBSTRUCTIONS_AT)
+
+
+def test_a_training_that_goes_on_does_not_do_it_twice():
+    trainer, other = make_trainer(LONG), make_trainer(LONG)
+    for each in (trainer, other):
+        each.photos = replace(each.photos, nearest=(2.5,) * 6)
+    while trainer.unblocked < 1:
+        trainer.step()
+    other.load_state(trainer.state())
+    for _ in range(30):
+        trainer.step()
+        other.step()
+    assert other.unblocked == trainer.unblocked == 2
+    assert torch.equal(everything(trainer), everything(other))
