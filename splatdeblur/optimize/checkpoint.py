@@ -14,6 +14,8 @@ from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
 from .config import TrainConfig
+from .idle import IDLE_AT
+from .refits import REFIT_AT
 from .trainer import Trainer
 
 VERSION = 1
@@ -74,6 +76,9 @@ class Checkpoint:
             **old,
             "step": min(old["step"], train["steps"] // 2), "seconds": min(old["seconds"], half_time),
             "losses": [inf, inf],
+            "refits": min(old.get("refits", len(REFIT_AT)), sum(moment < 0.5 for moment in REFIT_AT)),
+            "idles": min(old.get("idles", len(IDLE_AT)), sum(moment < 0.5 for moment in IDLE_AT)),
+            "unblocked": 0,
             "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],
             "subframes": [old["subframes"][i] for i in kept],
             "causes": [old["causes"][i] for i in kept] if "causes" in old else [0] * len(kept),

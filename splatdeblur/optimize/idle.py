@@ -38,12 +38,12 @@ def is_due(trainer: "Trainer") -> bool:
     return is_time and is_asked and density.start <= trainer.progress < density.stop
 
 
-def is_affordable(trainer: "Trainer") -> bool:
-    """Whether looking at every photo is little beside the training: beside the steps that it will come to, as far as
-    can be told."""
+def is_affordable(trainer: "Trainer", share: float = AFFORDABLE) -> bool:
+    """Whether looking at every photo is little beside the training: no more than `share` of the steps that it will come
+    to, as far as can be told, with so many pixels as each sees."""
     steps = trainer.step_number / max(trainer.progress, 1e-6)
     crops = max(trainer.photos.mean_pixels / (trainer.config.crop_pixels or inf), 1)
-    return len(trainer.photos) * crops <= AFFORDABLE * steps
+    return len(trainer.photos) * crops <= share * steps
 
 
 def weights(

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..geometry import Cameras, inverse
 from ..scene import Gaussians, from_points
 
-NEAREST = 10  # of the points in view by depth: that one tells how near a picture comes
+NEAREST, AMONG = 10, 20  # of so many times as many points in view, or more, that one tells how near a picture comes
 
 
 def focus_point(cameras: Cameras) -> Float[Tensor, "3"]:
@@ -38,25 +38,26 @@ def scene_depths(cameras: Cameras, points: Float[Tensor, "P 3"]) -> Float[Tensor
 
 
 def nearest_depths(cameras: Cameras, points: Float[Tensor, "P 3"]) -> tuple[float, ...]:
-    """How near each camera's picture comes to it: the z-depth of one of the nearest points in view, which a few wrong
-    ones do not move; 0 where too few are."""
+    """How near each camera's picture comes to it: the z-depth of one of the nearest points in view, no more than a
+    twentieth of them nearer, which a few wrong ones do not move; 0 where too few are in view."""
     nearest = []
     for frame in range(len(cameras)):
-        depths, is_in_view = depths_in_view(cameras.at(frame), points)
-        seen = depths[is_in_view]
-        nearest.append(seen.kthvalue(NEAREST).values.item() if len(seen) >= 2 * NEAREST else 0.0)
+        depths, _, are_in_view = seen_from(cameras.at(frame), points)
+        seen = depths[are_in_view]
+        rank = min(NEAREST, len(seen) // AMONG)
+        nearest.append(seen.kthvalue(rank).values.item() if rank > 1 else 0.0)
     return tuple(nearest)
 
 
-def depths_in_view(
+def seen_from(
     camera: Cameras, points: Float[Tensor, "P 3"]
-) -> tuple[Float[Tensor, "P"], Bool[Tensor, "P"]]:
-    """z-depth of each point from one camera, and whether its picture shows that place."""
+) -> tuple[Float[Tensor, "P"], Float[Tensor, "P 2"], Bool[Tensor, "P"]]:
+    """z-depth of each point from one camera, its place in the picture in px, and whether the picture has that place."""
     local = points @ camera.viewmats[0, :3, :3].mT + camera.viewmats[0, :3, 3]
     depths, image = local[:, 2], local @ camera.Ks[0].mT
-    pixel = image[:, :2] / image[:, 2:].clamp(min=1e-9)
-    size = pixel.new_tensor([camera.width, camera.height])
-    return depths, (depths > 0) & (pixel >= 0).all(-1) & (pixel < size).all(-1)
+    pixels = image[:, :2] / image[:, 2:].clamp(min=1e-9)
+    size = pixels.new_tensor([camera.width, camera.height])
+    return depths, pixels, (depths > 0) & (pixels >= 0).all(-1) & (pixels < size).all(-1)
 
 
 def scene_scale(cameras: Cameras, depths: Float[Tensor, "camera"]) -> float:

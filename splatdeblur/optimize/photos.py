@@ -51,8 +51,8 @@ class PhotoSet:
         timing: when the photos of a video were taken; None where that is not asked for.
         velocities: at which each photo's camera moved, [6] in world units and radians per exposure, along and about
             its own OpenCV axes; None of those where that is not known.
-        nearest: z-depth of the nearest that structure from motion saw in each photo, in world units; 0 where it saw
-            too little to tell.
+        nearest: z-depth of about the nearest point of structure from motion in view of each photo, in world units; 0
+            where too few are to tell.
     """
 
     names: tuple[str, ...]
@@ -89,7 +89,6 @@ class PhotoSet:
             tuple(tuple(resize_photo(p, *size) for p, size in zip(blanked, level, strict=True)) for level in sizes),
             tuple(tuple(reduced_mask(k, *size) for k, size in zip(keeps, level, strict=True)) for level in sizes),
             (Looks(),) * len(names),
-            nearest=(0.0,) * len(names),
         )
 
     def __len__(self) -> int:
@@ -122,7 +121,7 @@ class PhotoSet:
             tuple(self.looks[i] for i in frames),
             self.timing and self.timing.at(frames),
             tuple(self.velocities[i] for i in frames) if self.velocities else (),
-            tuple(self.nearest[i] for i in frames),
+            tuple(self.nearest[i] for i in frames) if self.nearest else (),
         )
 
     def to(self, device: torch.device | str) -> "PhotoSet":

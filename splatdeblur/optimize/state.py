@@ -68,7 +68,9 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.optimizers = make_optimizers(trainer.scene, trainer.exposure, trainer.config.rates)
     for name, optimizer in trainer.optimizers.items():
         optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
-    trainer.density.state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state["density"].items()}
+    trainer.density.state = {
+        k: v.clone().to(device) if isinstance(v, Tensor) else v for k, v in state["density"].items()
+    }
     trainer.mean.load_state(state.get("mean", {"count": 0, "means": {}}), device)
     trainer.generator.set_state(state["generator"].cpu())
     trainer.queue = list(state["queue"])

@@ -11,7 +11,15 @@ from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import nearest_depths
 from splatdeblur.optimize import trainer as trainer_module
 from splatdeblur.optimize.density import MCMC
-from splatdeblur.optimize.obstructions import NEARER, OBSTRUCTIONS_AT, is_due, take_out_obstructions
+from splatdeblur.optimize.initial import seen_from
+from splatdeblur.optimize.obstructions import (
+    NEARER,
+    NOT_LOOKED,
+    OBSTRUCTIONS_AT,
+    is_due,
+    obstructions,
+    take_out_obstructions,
+)
 
 LONG = replace(CONFIG, steps=120)
 NEAREST = 1.0  # to all cameras, as told by structure from motion
@@ -23,17 +31,17 @@ def camera_at_origin(width=40, height=20):
 
 
 def test_the_nearest_is_of_points_in_view_and_no_single_one():
-    depths = torch.linspace(2, 12, 101)
-    ahead = torch.stack([torch.zeros(101), torch.zeros(101), depths], dim=-1)
+    depths = torch.linspace(2, 12, 201)
+    ahead = torch.stack([torch.zeros(201), torch.zeros(201), depths], dim=-1)
     beside = torch.tensor([[1.1, 0, 1], [0, 0.6, 1], [-1.1, 0, 1], [0, -0.6, 1], [0, 0, -1]]).repeat(20, 1)
     assert nearest_depths(camera_at_origin(), torch.cat([beside, ahead])) == (pytest.approx(depths[9].item()),)
     edges = torch.tensor([[0.9, 0, 1], [0, 0.4, 1], [-0.9, 0, 1], [0, -0.4, 1]]).repeat(5, 1)
     assert nearest_depths(camera_at_origin(), torch.cat([edges, ahead])) == (1.0,)
 
 
-def test_a_few_points_tell_nothing():
-    points = torch.tensor([[0.0, 0, 1]]).repeat(20, 1)
-    assert nearest_depths(camera_at_origin(), points) == (1.0,)
+def test_of_few_points_it_is_the_second_and_a_handful_tell_nothing():
+    points = torch.stack([torch.zeros(40), torch.zeros(40), torch.arange(1.0, 41)], dim=-1)
+    assert nearest_depths(camera_at_origin(), points) == (2.0,)
     assert nearest_depths(camera_at_origin(), points[1:]) == (0.0,)
     assert nearest_depths(camera_at_origin(), torch.zeros(0, 3)) == (0.0,)
 
@@ -121,21 +129,58 @@ def test_only_what_is_in_view_and_nearer_than_all(begun, depth, across, nearest,
     assert taken_out(begun, 1) == [goes]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_what_a_mask_covers_does_not_stand_in_the_way(begun, is_masked):
+    begun.photos = replace(begun.photos, nearest=(NEAREST, *[0.0] * 5))
+    placed(begun, 0, begun.exposure.sharp_viewmat(0), NEARER * NEAREST - 0.1, 1e-3, across=0.3)
+    keep = torch.ones(48, 64, dtype=torch.bool)
+    keep[:, 48:] = not is_masked  # the point is at 0.3 of the depth, right of the middle
+    assert obstructions(begun, 0)[0] and 48 < place_of(begun, 0, 0) < 64
+    keeps = (*begun.photos.keeps[:-1], (keep, *begun.photos.keeps[-1][1:]))
+    begun.photos = replace(begun.photos, keeps=keeps)
+    assert taken_out(begun, 1) == [not is_masked]
+    begun.photos = replace(begun.photos, keeps=(*keeps[:-1], (torch.zeros_like(keep), *keeps[-1][1:])))
+    assert not obstructions(begun, 0).any()
+
+
+def place_of(trainer, frame, index):
+    """Column at which a photo shows a Gaussian."""
+    camera = trainer.photos.cameras[-1].at(frame).with_viewmats(trainer.exposure.sharp_viewmat(frame)[None])
+    return seen_from(camera, trainer.scene.means)[1][index, 0].item()
+
+
+NOISY = replace(LONG, loss=replace(LONG.loss, noise_from=-1.0))  # any noise is loud
+
+
 @pytest.mark.parametrize(
-    "config, moments",
+    "config, nearest, moments",
     [
-        (LONG, OBSTRUCTIONS_AT),
-        (replace(LONG, density=replace(LONG.density, stop=0.7)), OBSTRUCTIONS_AT[1:]),  # else it would grow again
-        (replace(LONG, average=0.3), OBSTRUCTIONS_AT[:1]),  # what counts in a mean cannot go
-        (replace(LONG, unblocks=False), ()),
-        (replace(LONG, density=MCMC()), ()),
+        (LONG, NEAREST, OBSTRUCTIONS_AT),
+        (replace(LONG, density=replace(LONG.density, stop=0.7)), NEAREST, OBSTRUCTIONS_AT[1:]),  # it would grow again
+        (replace(LONG, average=0.3), NEAREST, OBSTRUCTIONS_AT[:1]),  # what counts in a mean cannot go
+        (replace(LONG, unblocks=False), NEAREST, ()),
+        (replace(LONG, density=MCMC()), NEAREST, ()),
+        (LONG, 0.0, ()),
+        (NOISY, NEAREST, ()),
     ],
 )
-def test_when_it_is_done(config, moments, monkeypatch):
+def test_when_it_is_done(config, nearest, moments, monkeypatch):
     done = []
     monkeypatch.setattr(trainer_module, "take_out_obstructions", lambda trainer: done.append(trainer.progress) or "")
-    list(make_trainer(config).run())
+    trainer = make_trainer(config)
+    trainer.photos = replace(trainer.photos, nearest=(nearest,) * 6)
+    list(trainer.run())
     assert done == pytest.approx(moments, abs=1 / LONG.steps)
+
+
+def test_not_where_looking_takes_long_beside_the_training(begun):
+    before = len(begun.scene)
+    begun.photos = replace(begun.photos, nearest=(10.0,) * 6)
+    begun.config = replace(begun.config, steps=39)  # six photos are more than 0.15 of that
+    assert take_out_obstructions(begun) == NOT_LOOKED and len(begun.scene) == before
+    begun.config = LONG
+    assert take_out_obstructions(begun) != NOT_LOOKED
 
 
 def test_moments_that_the_clock_went_past_are_not_made_up(begun):
@@ -144,15 +189,25 @@ def test_moments_that_the_clock_went_past_are_not_made_up(begun):
     assert begun.unblocked == len(OBSTRUCTIONS_AT)
 
 
-def test_a_training_that_goes_on_does_not_do_it_twice():
-    trainer, other = make_trainer(LONG), make_trainer(LONG)
+def test_a_training_that_goes_on_does_not_do_it_twice(monkeypatch):
+    trainer, other, done = make_trainer(LONG), make_trainer(LONG), []
+
+    def note(trainer):
+        done.append(trainer)
+        return take_out_obstructions(trainer)
+
+    monkeypatch.setattr(trainer_module, "take_out_obstructions", note)
     for each in (trainer, other):
-        each.photos = replace(each.photos, nearest=(2.5,) * 6)
+        each.photos = replace(each.photos, nearest=(NEAREST,) * 6)
     while trainer.unblocked < 1:
         trainer.step()
     other.load_state(trainer.state())
+    for each in (trainer, other):
+        placed(each, 0, each.exposure.sharp_viewmat(0), NEARER * NEAREST - 0.1, 1e-3)
+    counts = [len(each.scene) for each in (trainer, other)]
     for _ in range(30):
         trainer.step()
         other.step()
-    assert other.unblocked == trainer.unblocked == 2
+    assert done == [trainer, trainer, other]
+    assert [len(each.scene) for each in (trainer, other)] < counts
     assert torch.equal(everything(trainer), everything(other))
