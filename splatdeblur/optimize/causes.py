@@ -125,7 +125,8 @@ def judge(
     none, learned = error(sharp, None).item(), error(along, None).item()
     relative = _relative(exposure, frame, still)
     lens = [focus.focus[frame].detach()] if focus.focus[frame].any() else []
-    has_direction = looks.blur_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling
+    has_direction = looks.blur_px >= SHORTEST_PX and not exposure.shutter.shutter.is_rolling and exposure.has_motion
+    disks = looks.disks if exposure.has_motion else 1.0  # of cameras that stood still, nothing else can be the cause
     motion, path = learned, None
     with torch.enable_grad():
         alone = fit_lens(sharp, relative, focal_px, error, lens)
@@ -146,8 +147,8 @@ def judge(
             path = None
     length_px = exposure.blur_px(frame, focal_px).item()
     is_moved = length_px > max(REGROWN * looks.blur_px, SEEN_PATH * window.photo_width)
-    is_moved = is_moved and is_tried and looks.disks < SURE_DISKS
-    cause = simplest(none, motion, alone.error, least, looks.disks, is_moved)
+    is_moved = is_moved and is_tried and disks < SURE_DISKS
+    cause = simplest(none, motion, alone.error, least, disks, is_moved)
     kept = {Cause.MOTION: (None, path), Cause.FOCUS: (alone, None), Cause.BOTH: both}
     return Verdict(cause, *kept.get(cause, (None, None)))
 

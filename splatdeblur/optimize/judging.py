@@ -20,10 +20,9 @@ STILL_PATH = 1 / 400  # of a photo's width: what is left of a path that stood in
 
 
 def can_judge(exposure: Exposure) -> bool:
-    """Whether there are both causes to choose from, and nothing else that could explain blur."""
-    lens, motion = exposure.lens, exposure.motion
-    has_path = isinstance(motion, Motion) and motion.model.controls > 0
-    return has_path and lens.focus is not None and lens.kernels is None
+    """Whether photos have a lens, and perhaps a path of their own, and nothing else that could explain blur."""
+    lens = exposure.lens
+    return isinstance(exposure.motion, Motion) and lens.focus is not None and lens.kernels is None
 
 
 def telling(
@@ -91,7 +90,9 @@ def _judge_photo(trainer: "Trainer", frame: int, num_subframes: int) -> None:
         return charges.of_photo(trainer.predict(-1, frame, num_subframes=num_subframes), photo, keep).item()
 
     without = charges.of_photo(sharp, photo, keep).item()
-    parts = exposure.lens.focus.focus[frame], exposure.motion.control_points[frame]
+    parts = [exposure.lens.focus.focus[frame]]
+    if exposure.has_motion:
+        parts.append(exposure.motion.control_points[frame])
     learned = [part.clone() for part in parts]
     changed = _put_right(exposure, frame, found, STILL_PATH * camera.width, focal_px)
     if changed and left() > (1 + TOLD) * without:  # the part that was looked at is not the whole
@@ -121,6 +122,6 @@ def _put_right(
         motion.trace(frame, *(found.path.values / focal_px))
     elif found.cause == Cause.FOCUS:
         exposure.shorten(frame, still_px, focal_px)
-    if found.path is not None or found.cause == Cause.FOCUS:
+    if exposure.has_motion and (found.path is not None or found.cause == Cause.FOCUS):
         changed.append(("motion", motion.control_points[frame]))
     return changed

@@ -6,11 +6,11 @@ import pytest
 import torch
 from optimize.test_trainer import CONFIG, everything, make_trainer
 
-from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Window
+from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Static, Window
 from splatdeblur.optimize import Looks
 from splatdeblur.optimize.causes import Cause, Verdict, simplest
 from splatdeblur.optimize.fits import Fit, smeared
-from splatdeblur.optimize.judging import judge_photos, telling
+from splatdeblur.optimize.judging import can_judge, judge_photos, telling
 
 WITH_LENS = replace(
     CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
@@ -158,6 +158,31 @@ def test_what_was_blamed_on_the_wrong_cause_is_put_right(trained):
         else:
             assert aperture == vergence == 0
             assert length == pytest.approx(6, abs=1.5)
+
+
+def test_the_lens_is_found_of_cameras_that_stood_still():
+    still = replace(WITH_LENS, motion=Static(), looks_back=False)
+    trainer = make_trainer(still, blur_px=[4.0] * 6)
+    list(trainer.run())
+    focal_px, focus = trainer.photos.cameras[-1].Ks[0, 0, 0].item(), trainer.exposure.lens.focus
+    assert can_judge(trainer.exposure)
+
+    def start(radii):
+        for frame, radius in enumerate(radii):
+            focus.start(frame, radius / focal_px)
+
+    with torch.no_grad():
+        start([0.0, 2.5] * 3)
+        grain = 0.01 * torch.randn(6, 48, 64, 3, generator=torch.Generator().manual_seed(0))
+        photos = tuple((trainer.predict(-1, frame) + grain[frame]).clamp(0, 1) for frame in range(6))
+        start([0.0] * 6)
+    looks = (Looks(4.0, 4.0, 0.1),) * 6  # more like motion, of which there is none
+    trainer.photos = replace(trainer.photos, pictures=(*trainer.photos.pictures[:-1], photos), looks=looks)
+    judge_photos(trainer)
+    assert trainer.causes == [Cause.UNKNOWN, Cause.FOCUS] * 3
+    for frame in range(6):
+        aperture, vergence = focus.focus[frame].detach() * focal_px
+        assert abs(vergence - aperture) == pytest.approx(2.5 * (frame % 2), abs=0.6)
 
 
 def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
