@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..geometry import Cameras, exp, inverse, linear_from_srgb, log
 from ..render import Burst, Render
 from .lens import Lens, LensBlur, LensParts
-from .motion import Motion, MotionModel
+from .motion import Motion, MotionModel, lasting
 from .shutter import Shutter, ShutterTimes
 from .sight import Unchanged, Widened, Widening
 from .tone import Tone, ToneCurve
@@ -72,7 +72,8 @@ class Exposure(nn.Module):
             self.motion = VideoMotion(motion, viewmats, depths, timing, noise=noise, generator=generator)
         else:
             reach = self.span.item() if shutter.learns_readout else None
-            self.motion = Motion(motion, viewmats, depths, noise=noise, generator=generator, reach=reach)
+            model = motion if shutter.learns_readout else lasting(motion, shutter.readout)
+            self.motion = Motion(model, viewmats, depths, noise=noise, generator=generator, reach=reach)
         self.lens = LensParts(lens, depths, generator)
         self.tone = ToneCurve(tone, len(viewmats))
         self.sight = Widening(sight, viewmats, depths, generator) if isinstance(sight, Widened) else None

@@ -6,9 +6,9 @@ which absolute curves do. Control points count translation in units of the scene
 translation and rotation of equal size move the picture by equally many pixels, and share a learning rate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import comb, cos, sin
+from math import ceil, comb, cos, sin
 from typing import ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..geometry import exp
 
+ORDERS_BEYOND = 2  # of a Bezier curve, for each exposure that it lasts beyond the first
 UNFOLDED_AT, UNFOLDED_ORDER = 33, 3  # instants of a path that is laid out anew, and the order of what it becomes
 
 
@@ -77,7 +78,8 @@ class Bezier:
     """A Bezier curve (DeblurGS's model).
 
     Attributes:
-        order: polynomial order, 1 or more; it has one control point more than that.
+        order: polynomial order, 1 or more; it has one control point more than that. With a read-out that is told, a
+            rolling shutter's curves have ORDERS_BEYOND more for each exposure that it takes.
         grows_from: each photo's curve starts at this order, and gets the next one, up to `order`, where that explains
             pixels better that were left out of the fit; 0 gives all curves their full order at once.
         bends: space is bent besides, by an affine map that follows a curve of its own (CoMoGaussian's).
@@ -96,19 +98,33 @@ class Bezier:
 
 
 @cache
-def order_projection(lower: int, order: int) -> Float[Tensor, "control control"]:
-    """Takes control points of a Bezier curve of `order` to those of the nearest curve of a lower order, elevated."""
-    elevation = torch.tensor(
+def order_elevation(lower: int, order: int) -> Float[Tensor, "control lower_control"]:
+    """Takes control points of a Bezier curve to those of the same curve as one of a higher `order`."""
+    return torch.tensor(
         [
             [comb(lower, i) * comb(order - lower, j - i) / comb(order, j) if j >= i else 0.0 for i in range(lower + 1)]
             for j in range(order + 1)
         ],
         dtype=torch.float64,
     )
+
+
+@cache
+def order_projection(lower: int, order: int) -> Float[Tensor, "control control"]:
+    """Takes control points of a Bezier curve of `order` to those of the nearest curve of a lower order, elevated."""
+    elevation = order_elevation(lower, order)
     return elevation @ torch.linalg.pinv(elevation)
 
 
 MotionModel = Static | Linear | CubicSpline | Bezier
+
+
+def lasting(model: MotionModel, readout: float) -> MotionModel:
+    """The model for curves that go on beyond the exposure, for `readout` times as long: what a curve does in the time
+    of one exposure takes its whole order."""
+    if not isinstance(model, Bezier):
+        return model
+    return replace(model, order=model.order + ceil(ORDERS_BEYOND * readout))
 
 
 def _in_picture(curve: Float[Tensor, "time column"]) -> Float[Tensor, "time 2"]:

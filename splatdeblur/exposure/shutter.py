@@ -17,6 +17,7 @@ from .weights import EvenWeights, PixelWeights
 
 ROW_PARTS = 3  # sub-frames that a row's window is to have: with fewer, the row weights alone blur
 ROLLING_SPACING_PX = 1.0  # but it is split no finer than this for that
+FINER = 5 / 3  # times as many sub-frames, where a read-out is told: thickness is right for the rows' mean alone
 SMALLEST_PART = 0.01  # of the largest read-out: where its sigmoid still has a slope
 PROBE_ROWS = 32  # at which the spread of the sub-frames' times is compared with the window's
 
@@ -31,7 +32,8 @@ class Shutter:
         is_thick: widen each Gaussian by its own motion during its slice, so that few sub-frames look like many;
             only with "middles".
         max_subframes: most sub-frames that a photo may use; more by the read-out's share with a rolling shutter.
-        spacing_px: a photo uses one sub-frame per so many px of its blur path; 0 uses the most always.
+        spacing_px: a photo uses one sub-frame per so many px of its blur path, and FINER times as many with a read-out
+            that is told; 0 uses the most always.
         fine_from: share of the training (2 for never) after which a photo uses twice as many: by then, what few
             sub-frames get wrong is more than what is left to learn.
         learns_times: the speed along the path may vary freely between sub-frames (DeblurGS's time alignment).
@@ -176,6 +178,8 @@ class ShutterTimes(nn.Module):
     def needed(self, path_px: float, progress: float = 1.0) -> int:
         """How many sub-frames a path of so many px during [0, 1] needs at a progress of the training."""
         finer = 2 if progress >= self.shutter.fine_from else 1
+        if self.shutter.is_rolling and not self.shutter.learns_readout:
+            finer *= FINER
         by_length = ceil(finer * path_px / (self.shutter.spacing_px or 1.0))
         if not self.shutter.is_rolling:
             return max(1, by_length)

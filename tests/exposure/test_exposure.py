@@ -8,6 +8,7 @@ from render.scenes import case
 
 from splatdeblur.exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Static, Tone
 from splatdeblur.exposure.motion import bernstein, uniform_cubic_spline
+from splatdeblur.exposure.shutter import ShutterTimes
 from splatdeblur.geometry import inverse, linear_from_srgb, log
 from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
@@ -113,6 +114,13 @@ def test_paths_in_px_follow_the_projection():
     counts = replace(exposure.shutter.shutter, spacing_px=2.0, max_subframes=4)
     exposure.shutter.shutter = counts
     assert exposure.subframe_counts(focal) == [4, 1]
+
+
+def test_a_told_readout_takes_more_subframes():
+    def count(**settings):
+        return ShutterTimes(Shutter(spacing_px=2.0, max_subframes=100, **settings), 1).count(36.0, progress=0.1)
+
+    assert (count(), count(readout=0.5), count(readout=0.5, learns_readout=True)) == (18, 30, 18)
 
 
 def test_curve_bases_are_partitions_of_one():

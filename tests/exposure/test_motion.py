@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from splatdeblur.exposure import Bezier, CubicSpline, Linear
-from splatdeblur.exposure.motion import Motion, bernstein, order_projection
+from splatdeblur.exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Tone
+from splatdeblur.exposure.motion import Motion, bernstein, order_elevation, order_projection
 from splatdeblur.geometry import exp, inverse
 
 TIMES = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -24,6 +24,28 @@ def test_a_curve_of_lower_order_is_exactly_one_of_higher_order(lower, order):
     raised = torch.linalg.lstsq(bernstein(times, order), curve).solution
     torch.testing.assert_close(bernstein(times, order) @ raised, curve, atol=1e-9, rtol=0)
     torch.testing.assert_close(order_projection(lower, order) @ raised, raised, atol=1e-9, rtol=0)
+    torch.testing.assert_close(order_elevation(lower, order) @ points, raised, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("shutter", "order"),
+    [
+        (Shutter(), 3),
+        (Shutter(readout=0.5), 4),
+        (Shutter(readout=1.5), 6),
+        (Shutter(readout=1.5, learns_readout=True), 3),  # which may turn out to be short
+    ],
+)
+def test_curves_that_last_longer_bend_more_often(shutter, order):
+    def controls(model):
+        exposure = Exposure(
+            VIEWMATS, VIEWMATS.new_full((2,), 2.0), motion=model, shutter=shutter, tone=Tone(),
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        return [len(points) for points in exposure.motion.control_points]
+
+    assert controls(Bezier(order=3)) == [order + 1] * 2
+    assert controls(Linear()) == [2, 2]
 
 
 def test_a_photo_gets_a_curve_of_the_order_that_it_has_by_now():

@@ -8,6 +8,7 @@ from render.scenes import cameras, raw_scene
 
 from splatdeblur.evaluate.metrics import psnr
 from splatdeblur.exposure import Bezier, Exposure, Shutter, Tone, Window
+from splatdeblur.exposure.motion import order_elevation
 from splatdeblur.exposure.shutter import ShutterTimes
 from splatdeblur.geometry import linear_from_srgb, srgb_from_linear
 from splatdeblur.render import RenderOptions
@@ -33,7 +34,8 @@ def make(readout: float, length_px: float, **settings) -> Exposure:
         [[-1, 0.2, 0, 0, 0, -0.3], [-0.5, 0.6, 0, 0, 0, 0], [0.5, 0.1, 0, 0, 0.3, 0], [1, 0, 0, 0, 0, 0.3]]
     )
     with torch.no_grad():
-        exposure.motion.control_points[0].copy_(curve * 0.01)
+        order = exposure.motion.model.order
+        exposure.motion.control_points[0].copy_(order_elevation(3, order).float() @ curve * 0.01)
         focal = CAMERA.Ks[0, 0, 0].item()
         exposure.motion.control_points[0].mul_(length_px / exposure.motion.length_px(0, focal))
     return exposure

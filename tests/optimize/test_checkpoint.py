@@ -2,12 +2,14 @@
 
 import subprocess
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
 from optimize.test_trainer import make_trainer
 from runs import make_run
 
+from splatdeblur.config import config_from_plain
 from splatdeblur.errors import FormatError
 from splatdeblur.optimize import checkpoint
 from splatdeblur.result import load_result
@@ -97,6 +99,21 @@ DAMAGE = {
     "no exposures": (put({}, "state", "exposure"), "damaged"),
     "no optimizers": (lambda content: content["state"].pop("optimizers"), "lacks optimizers"),
 }
+
+
+def test_curves_of_an_older_rolling_shutter_run_where_they_did(sound, tmp_path):
+    run, content = Run(tmp_path), deepcopy(sound)
+    run.checkpoint.parent.mkdir()
+    content["settings"]["train"]["shutter"]["readout"] = 1.0
+    torch.save(content, run.checkpoint)
+    loaded = checkpoint.load(run.checkpoint)
+    config = config_from_plain(content["settings"]).train
+    exposure = loaded.exposure(config)
+    global_shutter = loaded.exposure(replace(config, shutter=replace(config.shutter, readout=0.0)))
+    times = torch.linspace(0, 1, 7)
+    for frame in range(6):
+        assert [len(e.motion.control_points[frame]) for e in (exposure, global_shutter)] == [6, 4]
+        torch.testing.assert_close(exposure.motion(frame, times), global_shutter.motion(frame, times))
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
