@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..geometry import exp
 
-ORDERS_BEYOND = 2  # of a Bezier curve, for each exposure that it lasts beyond the first
+ORDERS_BEYOND, MOST_BEYOND = 2, 4  # of a Bezier curve, for each exposure that it lasts beyond the first; in all
 UNFOLDED_AT, UNFOLDED_ORDER = 33, 3  # instants of a path that is laid out anew, and the order of what it becomes
 
 
@@ -79,7 +79,7 @@ class Bezier:
 
     Attributes:
         order: polynomial order, 1 or more; it has one control point more than that. With a read-out that is told, a
-            rolling shutter's curves have ORDERS_BEYOND more for each exposure that it takes.
+            rolling shutter's curves have up to MOST_BEYOND more, and begin with as many more where they grow.
         grows_from: each photo's curve starts at this order, and gets the next one, up to `order`, where that explains
             pixels better that were left out of the fit; 0 gives all curves their full order at once.
         bends: space is bent besides, by an affine map that follows a curve of its own (CoMoGaussian's).
@@ -124,7 +124,9 @@ def lasting(model: MotionModel, readout: float) -> MotionModel:
     of one exposure takes its whole order."""
     if not isinstance(model, Bezier):
         return model
-    return replace(model, order=model.order + ceil(ORDERS_BEYOND * readout))
+    more = min(ceil(ORDERS_BEYOND * readout), MOST_BEYOND)
+    grows_from = model.grows_from + more if 0 < model.grows_from < model.order else 0
+    return replace(model, order=model.order + more, grows_from=grows_from)
 
 
 def _in_picture(curve: Float[Tensor, "time column"]) -> Float[Tensor, "time 2"]:

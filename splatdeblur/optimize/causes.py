@@ -3,7 +3,8 @@
 Small steps leave that to chance: a path stands in for disks and disks for a path, whichever gradients found first,
 and disks too small to be seen get no gradient at all. So at a few moments each photo is told anew from its sharp
 render, and from what its path makes of that: with the lens that suits best, and with an even and an accelerated path
-in every direction. All of it happens in the picture; it takes two renders of the photo.
+in every direction. All of it happens in the picture; it takes two renders of the photo. A camera that is known to have
+stood still has a lens alone to be told.
 """
 
 from dataclasses import dataclass

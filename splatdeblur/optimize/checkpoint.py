@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from ..errors import FormatError
-from ..exposure import Bezier, Exposure, Timing
-from ..exposure.motion import order_elevation
+from ..exposure import Exposure, Timing
 from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
 from .config import TrainConfig
 from .idle import IDLE_AT
 from .refits import REFIT_AT
+from .state import lasting_as_long
 from .trainer import Trainer
 
 VERSION = 1
@@ -101,19 +101,8 @@ class Checkpoint:
             motion=config.motion, shutter=config.shutter, tone=config.tone, lens=config.lens,
             sight=config.sight, generator=torch.Generator(), timing=self.timing,
         )  # fmt: skip
-        exposure.load_state_dict(_elevated(self.state["exposure"], exposure))
+        exposure.load_state_dict(lasting_as_long(self.state["exposure"], exposure, config))
         return exposure
-
-
-def _elevated(saved: dict[str, Any], exposure: Exposure) -> dict[str, Any]:
-    """The saved state of an exposure with the orders that curves have by now: in older versions, those of a rolling
-    shutter had no more than others."""
-    points = {key for key in saved if key.startswith("motion.control_points.")}
-    model = exposure.motion.model
-    return saved | {
-        key: order_elevation(len(saved[key]) - 1, model.order).to(saved[key]) @ saved[key]
-        for key in points if isinstance(model, Bezier) and len(saved[key]) < model.controls
-    }  # fmt: skip
 
 
 def save(trainer: Trainer, path: Path, settings: dict[str, Any]) -> None:

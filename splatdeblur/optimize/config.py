@@ -47,8 +47,9 @@ class TrainConfig:
             are fitted anew.
         clears: then, too, but for the first time, photos that show more detail than the scene lose paths and disks that
             explain hardly anything.
-        unblocks: twice after density control's end, if that comes at 0.8 or before, what stands nearer to a camera than
-            anything that structure from motion saw in its photo is taken out, if the photo hardly misses it.
+        unblocks: at 0.62 and 0.8 of the training, if density control has ended by then, what stands nearer to a camera
+            than anything that structure from motion saw in its photo is taken out, if the photo hardly misses it
+            (`obstructions.py`, which says where not).
         average: share of the training, at its end, over which the scene's mean is taken as its result; 0 for the scene
             as the last step leaves it.
     """

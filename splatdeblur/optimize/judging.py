@@ -21,8 +21,8 @@ STILL_PATH = 1 / 400  # of a photo's width: what is left of a path that stood in
 
 def can_judge(exposure: Exposure) -> bool:
     """Whether photos have a lens, and perhaps a path of their own, and nothing else that could explain blur."""
-    lens = exposure.lens
-    return isinstance(exposure.motion, Motion) and lens.focus is not None and lens.kernels is None
+    lens, is_plain = exposure.lens, exposure.sight is None
+    return isinstance(exposure.motion, Motion) and is_plain and lens.focus is not None and lens.kernels is None
 
 
 def telling(
@@ -65,7 +65,7 @@ def judge_photos(trainer: "Trainer") -> str:
     counts = trainer.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
     for frame, looks in enumerate(trainer.photos.looks):
         if isfinite(looks.most_px) and looks.most_px >= SEEN_BLUR * cameras.at(frame).width:
-            _judge_photo(trainer, frame, max(counts[frame], 2))
+            _judge_photo(trainer, frame, max(counts[frame], 2) if trainer.exposure.has_motion else 1)
     told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := trainer.causes.count(cause)))
     return f"what blurred the photos: {told}"
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..exposure import Bezier, Exposure
+from ..exposure.motion import order_elevation, order_projection
 from .causes import JUDGE_AT, Cause
+from .config import TrainConfig
 from .idle import IDLE_AT
 from .obstructions import OBSTRUCTIONS_AT
 from .optimizers import make_optimizers
@@ -59,15 +62,36 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
     }
 
 
+def lasting_as_long(saved: dict[str, Tensor], exposure: Exposure, config: TrainConfig) -> dict[str, Tensor]:
+    """The saved state of an exposure, its curves of the order that they have by now: in older versions, those of a
+    rolling shutter had no more than `config` says. As it is where nothing is to be done."""
+    told, model = config.motion, exposure.motion.model
+    points = {key: value for key, value in saved.items() if key.startswith("motion.control_points.")}
+    is_older = isinstance(told, Bezier) and all(len(p) == told.controls < model.controls for p in points.values())
+    if not is_older:
+        return saved
+    orders, raised = saved.get("motion.orders"), {}
+    for key, values in points.items():
+        if orders is not None:
+            order = orders[int(key.rpartition(".")[2])].item()
+            values = order_projection(order, told.order).to(values) @ values
+        raised[key] = order_elevation(told.order, model.order).to(values) @ values
+    if orders is not None:
+        raised["motion.orders"] = orders + model.order - told.order
+    return saved | raised
+
+
 def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     """Brings a trainer to where `state` was taken; it then goes on from there, bit for bit on a CPU."""
     device = trainer.rasterizer.device
     for name, value in state["scene"].items():
         trainer.scene.params[name] = torch.nn.Parameter(value.detach().clone().to(device))
-    trainer.exposure.load_state_dict(state["exposure"])
+    exposure = lasting_as_long(state["exposure"], trainer.exposure, trainer.config)
+    trainer.exposure.load_state_dict(exposure)
     trainer.optimizers = make_optimizers(trainer.scene, trainer.exposure, trainer.config.rates)
     for name, optimizer in trainer.optimizers.items():
-        optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
+        if name != "motion" or exposure is state["exposure"]:  # else it remembers curves of another order
+            optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
     trainer.density.state = {
         k: v.clone().to(device) if isinstance(v, Tensor) else v for k, v in state["density"].items()
     }

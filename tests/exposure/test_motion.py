@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from splatdeblur.exposure import Bezier, CubicSpline, Exposure, Linear, Shutter, Tone
-from splatdeblur.exposure.motion import Motion, bernstein, order_elevation, order_projection
+from splatdeblur.exposure.motion import Motion, bernstein, lasting, order_elevation, order_projection
 from splatdeblur.geometry import exp, inverse
 
 TIMES = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -33,6 +33,7 @@ def test_a_curve_of_lower_order_is_exactly_one_of_higher_order(lower, order):
         (Shutter(), 3),
         (Shutter(readout=0.5), 4),
         (Shutter(readout=1.5), 6),
+        (Shutter(readout=20.0), 7),  # enough is enough
         (Shutter(readout=1.5, learns_readout=True), 3),  # which may turn out to be short
     ],
 )
@@ -46,6 +47,12 @@ def test_curves_that_last_longer_bend_more_often(shutter, order):
 
     assert controls(Bezier(order=3)) == [order + 1] * 2
     assert controls(Linear()) == [2, 2]
+
+
+def test_curves_that_grow_begin_with_as_many_more():
+    assert lasting(Bezier(order=4, grows_from=1), 1.5) == Bezier(order=7, grows_from=4)
+    assert lasting(Bezier(order=3, grows_from=3), 1.5) == Bezier(order=6)
+    assert lasting(Bezier(order=3), 0.0) == Bezier(order=3)
 
 
 def test_a_photo_gets_a_curve_of_the_order_that_it_has_by_now():

@@ -172,7 +172,7 @@ def test_the_lens_is_found_of_cameras_that_stood_still():
             focus.start(frame, radius / focal_px)
 
     with torch.no_grad():
-        start([0.0, 2.5] * 3)
+        start([0.0, 1.2] * 3)  # which explain less than they would have to, could it have been motion
         grain = 0.01 * torch.randn(6, 48, 64, 3, generator=torch.Generator().manual_seed(0))
         photos = tuple((trainer.predict(-1, frame) + grain[frame]).clamp(0, 1) for frame in range(6))
         start([0.0] * 6)
@@ -182,7 +182,7 @@ def test_the_lens_is_found_of_cameras_that_stood_still():
     assert trainer.causes == [Cause.UNKNOWN, Cause.FOCUS] * 3
     for frame in range(6):
         aperture, vergence = focus.focus[frame].detach() * focal_px
-        assert abs(vergence - aperture) == pytest.approx(2.5 * (frame % 2), abs=0.6)
+        assert abs(vergence - aperture) == pytest.approx(1.2 * (frame % 2), abs=0.4)
 
 
 def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):

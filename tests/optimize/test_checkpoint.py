@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from optimize.test_trainer import make_trainer
+from optimize.test_trainer import CONFIG, make_trainer
 from runs import make_run
 
 from splatdeblur.config import config_from_plain
 from splatdeblur.errors import FormatError
+from splatdeblur.exposure import Bezier
 from splatdeblur.optimize import checkpoint
 from splatdeblur.result import load_result
 from splatdeblur.run import Run
@@ -97,6 +98,7 @@ DAMAGE = {
     "half a harmonic": (put(lambda tensor: tensor[:, :, :2], "state", "scene", "shN"), "shN has the shape"),
     "NaN": (put(float("nan"), "state", "scene", "opacities", 3), "hold.* NaN or infinity"),
     "no exposures": (put({}, "state", "exposure"), "damaged"),
+    "a path cut short": (put(lambda tensor: tensor[:2], "state", "exposure", "motion.control_points.0"), "damaged"),
     "no optimizers": (lambda content: content["state"].pop("optimizers"), "lacks optimizers"),
 }
 
@@ -114,6 +116,22 @@ def test_curves_of_an_older_rolling_shutter_run_where_they_did(sound, tmp_path):
     for frame in range(6):
         assert [len(e.motion.control_points[frame]) for e in (exposure, global_shutter)] == [6, 4]
         torch.testing.assert_close(exposure.motion(frame, times), global_shutter.motion(frame, times))
+
+
+@pytest.mark.parametrize("grows_from", [0, 2])
+def test_an_older_training_with_a_rolling_shutter_goes_on(grows_from):
+    config = replace(CONFIG, motion=Bezier(order=3, grows_from=grows_from))
+    old = make_trainer(config)
+    for _ in range(12):
+        old.step()
+    trainer = make_trainer(replace(config, shutter=replace(config.shutter, readout=1.0)))
+    trainer.load_state(old.state())
+    times = torch.linspace(0, 1, 7)
+    for frame in range(6):
+        torch.testing.assert_close(trainer.exposure.motion(frame, times), old.exposure.motion(frame, times))
+    for _ in range(12):
+        trainer.step()
+    assert trainer.step_number == 24
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
