@@ -49,10 +49,10 @@ def placed(trainer, index, viewmat, depth, opacity, *, across=0.0, size=0.01):
         trainer.scene.params["scales"][index] = torch.tensor(size).log()
 
 
-def taken_out(trainer, count):
+def taken_out(trainer, count, take_out=take_out_idle):
     """Which of the first `count` Gaussians go."""
     marks, before = trainer.scene.params["means"][:count].detach().clone(), len(trainer.scene)
-    said = take_out_idle(trainer)
+    said = take_out(trainer)
     left = trainer.scene.params["means"]
     assert said.startswith(f"{before - len(left)} of {before} ")
     return [not bool((left == mark).all(-1).any()) for mark in marks]

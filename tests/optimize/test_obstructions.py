@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from optimize import test_idle
 from optimize.test_idle import placed
 from optimize.test_trainer import CONFIG, everything, make_trainer
 
@@ -62,11 +63,7 @@ def begun():
 
 def taken_out(trainer, count):
     """Which of the first `count` Gaussians go."""
-    marks, before = trainer.scene.params["means"][:count].detach().clone(), len(trainer.scene)
-    said = take_out_obstructions(trainer)
-    left = trainer.scene.params["means"]
-    assert said.startswith(f"{before - len(left)} of {before} ")
-    return [not bool((left == mark).all(-1).any()) for mark in marks]
+    return test_idle.taken_out(trainer, count, take_out_obstructions)
 
 
 def shown_as_it_is(trainer, frames):
