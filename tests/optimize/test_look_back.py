@@ -8,6 +8,7 @@ from optimize.test_trainer import CONFIG, make_trainer
 
 from splatdeblur.exposure import Bezier, Shutter
 from splatdeblur.exposure.gains import with_gains
+from splatdeblur.exposure.motion import order_elevation
 from splatdeblur.optimize import Trainer
 from splatdeblur.render.cpu import CpuRasterizer
 
@@ -33,7 +34,8 @@ def test_paths_that_go_the_wrong_way_in_time_are_turned(learns_times):
     shutter = Shutter(readout=0.8, learns_times=learns_times)
     trainer = make_trainer(replace(CONFIG, motion=Bezier(order=3), shutter=shutter))
     ends = torch.tensor([[-3, 0, 0], [-1, 0.5, 0], [1, 0.5, 0], [3, 0, 0]]) * 0.02
-    true = {"motion": torch.cat([ends, torch.zeros(4, 3)], dim=1)}
+    lasting = order_elevation(3, trainer.exposure.motion.model.order).float()
+    true = {"motion": lasting @ torch.cat([ends, torch.zeros(4, 3)], dim=1)}
     learned = {"motion": list(trainer.exposure.motion.control_points)}
     if learns_times:  # slowly at first
         true["times"] = torch.linspace(1, -1, shutter.max_subframes)
