@@ -10,7 +10,7 @@ says nothing against it. What is real, near, and hardly matters to one of the ph
 
 On a phone's photos, ten of them held out, 150,000 Gaussians after 9,000 steps: without what that takes out of the
 finished scene (8,817, of 70 of 87 photos), held-out views had 30.0 instead of 29.2 dB, the worst 31.2 instead of 26.3.
-On desk, whose nearest surfaces are bare, no photo of 26 let anything go.
+On desk, whose nearest surfaces are bare, no photo of 26 let anything go of a finished scene.
 """
 
 from typing import TYPE_CHECKING
