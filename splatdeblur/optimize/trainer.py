@@ -25,7 +25,7 @@ from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
 from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
-from .obstructions import is_due as is_clearance_due
+from .obstructions import is_due as is_unblocking_due
 from .obstructions import take_out_obstructions
 from .optimizers import learning_rates, make_optimizers
 from .orders import GROW_AT, grow_orders
@@ -199,7 +199,7 @@ class Trainer:
             logger.info(refit_paths(self))
         if is_due(self):
             logger.info(take_out_idle(self) if is_affordable(self) else NOT_LOOKED)
-        if is_clearance_due(self):
+        if is_unblocking_due(self):
             logger.info(take_out_obstructions(self))
         camera, photo, keep, window = self._window(level, frame)
 
