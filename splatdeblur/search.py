@@ -78,8 +78,7 @@ def _small(config: Config, run: Run, num_photos: int) -> Config:
     train = TrainConfig(
         steps=steps, seed=config.train.seed, time_limit=limit, gaussians=GAUSSIANS, sh_degree=0,
         clears=False,  # so small a scene shows less than any photo
-        unblocks=False,
-        density=Default(idle=0.0),
+        unblocks=False, density=Default(idle=0.0),  # and has too few steps for looking at all photos
         shutter=Shutter(max_subframes=6, fine_from=2.0), lens=Lens(),
     )  # fmt: skip
     return replace(config, downscale=downscale, train=train)

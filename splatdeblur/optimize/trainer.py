@@ -19,7 +19,8 @@ from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
-from .idle import NOT_LOOKED, is_affordable, is_due, take_out_idle
+from .idle import NOT_LOOKED, is_affordable, take_out_idle
+from .idle import is_due as is_idle_due
 from .initial import scene_depths, scene_scale
 from .judging import can_judge, judge_photos
 from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
@@ -197,7 +198,7 @@ class Trainer:
             logger.info(judge_photos(self))
         if self.refits_paths and self.refits < len(REFIT_AT) and progress >= REFIT_AT[self.refits]:
             logger.info(refit_paths(self))
-        if is_due(self):
+        if is_idle_due(self):
             logger.info(take_out_idle(self) if is_affordable(self) else NOT_LOOKED)
         if is_unblocking_due(self):
             logger.info(take_out_obstructions(self))
