@@ -8,7 +8,7 @@ import torch
 from optimize.test_trainer import CONFIG, everything, make_trainer
 
 from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Static
-from splatdeblur.optimize import refits
+from splatdeblur.optimize import Trainer, refits
 from splatdeblur.optimize.causes import Cause
 
 MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=240)
@@ -102,28 +102,56 @@ def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, mon
         assert refits._error(misled, -1, FOLDED) < 0.5 * before
 
 
-def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeypatch):
+def out_of_focus(moved: tuple[int, ...]) -> tuple[Trainer, torch.Tensor]:
+    """A trainer whose photos are what it predicts: along straight strokes, of those that `moved`, and one of them out
+    of focus; and that one's disks."""
     trainer = make_trainer(replace(MOVING, lens=Lens(focus=Defocus())))
     list(trainer.run())
-    motion, focus = trainer.exposure.motion, trainer.exposure.lens.focus.focus
     disks = torch.tensor([0.0, 2.5]) / trainer.photos.cameras[-1].Ks[0, 0, 0]
     with torch.no_grad():
-        for frame, points in enumerate(motion.control_points):
-            points.copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE)
-            focus[frame].copy_(disks * (frame == UNFOCUSED))
+        for frame, points in enumerate(trainer.exposure.motion.control_points):
+            points.copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE * (frame in moved))
+            trainer.exposure.lens.focus.focus[frame].copy_(disks * (frame == UNFOCUSED))
         pictures = tuple(
             tuple(trainer.predict(level, frame, 8).clamp(0, 1) for frame in range(6)) for level in range(2)
         )
-        trainer.photos = replace(trainer.photos, pictures=pictures)
+    trainer.photos = replace(trainer.photos, pictures=pictures)
+    trainer.refits = 0
+    return trainer, disks
+
+
+def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeypatch):
+    trainer, disks = out_of_focus(moved=tuple(range(6)))
+    motion, focus = trainer.exposure.motion, trainer.exposure.lens.focus.focus
+    with torch.no_grad():
         motion.control_points[FOLDED].mul_(0.8)
         focus[FOLDED].copy_(disks)
     trainer.causes = [Cause.BOTH if frame in (FOLDED, UNFOCUSED) else Cause.MOTION for frame in range(6)]
-    trainer.refits = 0
     monkeypatch.setattr(refits, "SHARE", 0.0)
-    assert refits.refit_paths(trainer).endswith("in focus after all: none")  # as there is no time for it
+    assert refits.refit_paths(trainer).endswith("in focus after all: none; stood still: none")  # no time for it
     assert torch.equal(focus[FOLDED], disks) and torch.equal(focus[UNFOCUSED], disks)
     monkeypatch.setattr(refits, "SHARE", 1.0)
-    assert refits.refit_paths(trainer).endswith(f"in focus after all: {trainer.photos.names[FOLDED]}")
+    assert refits.refit_paths(trainer).endswith(f"after all: {trainer.photos.names[FOLDED]}; stood still: none")
     assert not focus[FOLDED].any() and torch.equal(focus[UNFOCUSED], disks)
     assert trainer.causes[FOLDED] == Cause.MOTION and trainer.causes[UNFOCUSED] == Cause.BOTH
     assert length_px(trainer) > 10  # true is 11.1; it was 0.8 of that
+
+
+@pytest.mark.parametrize("moved", [(), (UNFOCUSED,)])
+def test_of_photos_out_of_focus_the_path_of_those_that_stood_still_goes_and_that_of_others_stays(moved):
+    trainer, disks = out_of_focus(moved)
+    path, focal_px = trainer.exposure.motion.control_points[UNFOCUSED], trainer.photos.cameras[-1].Ks[0, 0, 0].item()
+    with torch.no_grad():
+        if not moved:
+            path.copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE / 8)
+    learned, length = path.clone(), trainer.exposure.length_px(UNFOCUSED, focal_px).item()
+    trainer.causes[UNFOCUSED] = Cause.BOTH
+    trainer.optimizers["motion"].state[path]["seen"] = True
+    told = refits.refit_paths(trainer)
+    assert told.endswith(f"stood still: {'none' if moved else trainer.photos.names[UNFOCUSED]}")
+    assert trainer.causes[UNFOCUSED] == (Cause.BOTH if moved else Cause.FOCUS)
+    assert torch.equal(path, learned) == bool(moved)
+    assert (path in trainer.optimizers["motion"].state) == bool(moved)
+    assert torch.equal(trainer.exposure.lens.focus.focus[UNFOCUSED], disks)
+    if not moved:
+        assert length > 1 > 5 * trainer.exposure.length_px(UNFOCUSED, focal_px).item()
