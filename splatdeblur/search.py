@@ -341,7 +341,7 @@ class Search:
                     gains[frame].copy_(old.exposure.tone.log_gains[before[name]])
         trainer.step_number = round(old.config.steps * REJOIN_AT)
         trainer.seconds = old.config.time_limit * REJOIN_AT
-        trainer.looks_back = len(LOOK_BACK_AT) - 1  # once is enough
+        trainer.done["looks"] = len(LOOK_BACK_AT) - 1  # once is enough
         trainer.watch.good_state = state_of(trainer, is_copy=True)
         self.trainer = trainer
 

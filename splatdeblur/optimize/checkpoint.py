@@ -14,9 +14,8 @@ from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
 from .config import TrainConfig
-from .idle import IDLE_AT
-from .refits import REFIT_AT
-from .state import lasting_as_long
+from .occasions import begin
+from .state import done_by, lasting_as_long
 from .trainer import Trainer
 
 VERSION = 1
@@ -72,14 +71,13 @@ class Checkpoint:
             moments = {new: before["state"][i] for new, i in enumerate(kept) if i in before["state"]}
             groups = [{**g, "params": list(range(len(kept)))} for g in before["param_groups"]]
             optimizers[group] = {"state": moments, "param_groups": groups}
+        again = begin(0.5)
         half_time = train["time_limit"] / 2 or inf
         state = {
             **old,
             "step": min(old["step"], train["steps"] // 2), "seconds": min(old["seconds"], half_time),
             "losses": [inf, inf],
-            "refits": min(old.get("refits", len(REFIT_AT)), sum(moment < 0.5 for moment in REFIT_AT)),
-            "idles": min(old.get("idles", len(IDLE_AT)), sum(moment < 0.5 for moment in IDLE_AT)),
-            "unblocked": 0,
+            **{name: min(done, again[name]) for name, done in done_by(old).items()},
             "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],
             "subframes": [old["subframes"][i] for i in kept],
             "causes": [old["causes"][i] for i in kept] if "causes" in old else [0] * len(kept),

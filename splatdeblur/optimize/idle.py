@@ -29,13 +29,10 @@ MOVED_PX = 1.0  # a photo that moved further shows at its border what the middle
 NOT_LOOKED = "Gaussians that hardly show stay: so many photos take too long to look at in so short a training"
 
 
-def is_due(trainer: "Trainer") -> bool:
-    """Whether it is time to take out what is idle. Moments that a training under a clock went past are not made up."""
-    passed = sum(trainer.progress >= moment for moment in IDLE_AT)
-    is_time, trainer.idles = passed > trainer.idles, max(passed, trainer.idles)
+def wants_idle_out(trainer: "Trainer") -> bool:
+    """Whether what is idle is to be taken out: where that is asked for and density control is at work."""
     density = trainer.config.density
-    is_asked = isinstance(density, Default) and density.idle > 0
-    return is_time and is_asked and density.start <= trainer.progress < density.stop
+    return isinstance(density, Default) and density.idle > 0 and density.start <= trainer.progress < density.stop
 
 
 def is_affordable(trainer: "Trainer", share: float = AFFORDABLE) -> bool:
@@ -71,6 +68,8 @@ def take_out_idle(trainer: "Trainer") -> str:
     """Takes out the Gaussians whose largest weight in any photo is least, as many as together have `density.idle` of
     what all photos show; a sentence on that. Photos are looked at without their lens, at the size that is trained at,
     and those that moved at both ends of their paths as well."""
+    if not is_affordable(trainer):
+        return NOT_LOOKED
     level = trainer.config.resolution.level(trainer.progress)
     cameras, options = trainer.photos.cameras[level], RenderOptions(trainer.config.is_antialiased)
     most = total = torch.zeros_like(trainer.scene.params["opacities"])

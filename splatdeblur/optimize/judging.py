@@ -60,7 +60,6 @@ def judge_photos(trainer: "Trainer") -> str:
     that is looked for in the whole. At full training size: smaller pictures of a scene are sharper than reduced photos,
     so any blur would seem to explain something.
     """
-    trainer.judgements += 1
     cameras = trainer.photos.cameras[-1]
     counts = trainer.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
     for frame, looks in enumerate(trainer.photos.looks):
@@ -83,7 +82,7 @@ def _judge_photo(trainer: "Trainer", frame: int, num_subframes: int) -> None:
         exposure, frame, trainer.render_fn(seen), still.within(window), window.of(photo),
         None if keep is None else window.of(keep), window=window, focal_px=focal_px,
         num_subframes=num_subframes, charges=charges, looks=trainer.photos.looks[frame],
-        is_tried=trainer.judgements == len(JUDGE_AT) or told_before in (Cause.FOCUS, Cause.BOTH),
+        is_tried=trainer.done["judgements"] == len(JUDGE_AT) or told_before in (Cause.FOCUS, Cause.BOTH),
     )  # fmt: skip
 
     def left() -> float:

@@ -1,6 +1,8 @@
 """What gradients do not find, looked for in all photos at once: gains far off, and the direction of paths in time."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -8,12 +10,34 @@ from torch import Tensor
 from ..exposure import Exposure
 from ..exposure.gains import fit_gains, with_gains
 from .losses import photometric
+from .readout import move_readout
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 LOOK_BACK_AT = (0.1, 0.2, 0.35)  # progress of the training at which that is done
 UNLIKE, WORTH = 0.1, 0.9  # gains are matched if their logs are off by that much, and no more of the error is left after
 
 Predict = Callable[..., Tensor]
 """A photo as the training stands, from its index and (keyword `num_subframes`) how many sub-frames to make it of."""
+
+
+def look_back(trainer: "Trainer") -> str:
+    """Finds what gradients do not, at the size that is trained at: gains far off, the direction in time of each path,
+    which blur leaves open and a rolling shutter does not, and its read-out. A sentence on that; none, if nothing is."""
+    exposure, photos, told = trainer.exposure, trainer.photos, []
+    level = trainer.config.resolution.level(trainer.progress)
+    pictures, keeps, predict = photos.pictures[level], photos.keeps[level], partial(trainer.predict, level)
+    if len(exposure.tone.log_gains) and match_brightness(exposure, pictures, keeps, predict):
+        told.append("gains far off were matched")
+    if exposure.shutter.shutter.is_rolling and exposure.has_motion and exposure.motion.is_reversible:
+        focal_px = photos.cameras[level].Ks[0, 0, 0].item()
+        turned = orient_paths(exposure, pictures, keeps, predict, trainer.optimizers, focal_px)
+        told.append(f"{len(turned)} paths were turned back to front")
+        if exposure.shutter.shutter.learns_readout:
+            move_readout(exposure, pictures, keeps, predict, focal_px)
+            told.append(f"the read-out takes {exposure.shutter.readout.item():.2f} exposures")
+    return "; ".join(told)
 
 
 @torch.no_grad()

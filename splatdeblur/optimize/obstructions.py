@@ -35,16 +35,14 @@ GONE = -30.0  # a logit of opacity that no renderer draws
 NOT_LOOKED = "What stands before all that a photo shows stays: so many photos take too long to look at in so few steps"
 
 
-def is_due(trainer: "Trainer") -> bool:
-    """Whether it is time to do so. Moments that a training under a clock went past are not made up. Not with loud
-    noise, beside which what a photo misses looks small."""
-    passed = sum(trainer.progress >= moment for moment in OBSTRUCTIONS_AT)
-    is_time, trainer.unblocked = passed > trainer.unblocked, max(passed, trainer.unblocked)
+def wants_obstructions_out(trainer: "Trainer") -> bool:
+    """Whether that is to be done: between density control and the mean of the last scenes, and not with loud noise,
+    beside which what a photo misses looks small."""
     density, noise = trainer.config.density, trainer.noise[-1]
     is_asked = trainer.config.unblocks and isinstance(density, Default) and any(trainer.photos.nearest)
     is_loud = noise is not None and noise.is_loud(trainer.charges[-1])
     is_between = is_asked and density.stop <= trainer.progress < 1 - trainer.config.average
-    return is_time and is_between and not is_loud
+    return is_between and not is_loud
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ A path that is a little wrong leaves its photo softer than it should be, which d
 photos that both are found to blur, by the last judgement, are fitted without the disks: on a ray-traced room, true ones
 of 1 px or more left a path at least a fifth more to explain than there was, false ones and smaller ones a twentieth at
 most. Where disks blur a photo, the least error in its pose may become a path. So among those photos some stood still
-after all: false paths, shortened to what a photo may always have, left at most 0.97 of the error, true ones 1.13 or more
-(six trainings on that room).
+after all: in six trainings on that room, false paths, shortened to what a photo may always have, left at most 0.97 of
+the error, true ones 1.13 or more.
 """
 
 from collections.abc import Callable
@@ -56,8 +56,7 @@ def refit_paths(trainer: "Trainer") -> str:
     than reduced photos, and mislead. Before that, but not the first time, photos that turn out to be sharp are cleared
     (`clear`). A sentence on all that.
     """
-    trainer.refits += 1
-    cleared = clear_sharp(trainer) if trainer.refits > CLEAR_AFTER and can_clear(trainer) else []
+    cleared = clear_sharp(trainer) if trainer.done["refits"] > CLEAR_AFTER and can_clear(trainer) else []
     photos, exposure = trainer.photos, trainer.exposure
     camera = photos.cameras[-1]
     lengths = exposure.path_px(camera.Ks[0, 0, 0].item()).tolist()
@@ -86,7 +85,7 @@ def refit_paths(trainer: "Trainer") -> str:
     )
     if cleared:
         told = f"not blurred, as they show more than the scene: {len(cleared)} photos; {told}"
-    if Cause.BOTH not in trainer.causes or trainer.judgements < len(JUDGE_AT):
+    if Cause.BOTH not in trainer.causes or trainer.done["judgements"] < len(JUDGE_AT):
         return told
     freed, stilled = _freed_of_disks(trainer, SHARE * steps), _stilled(trainer)
     return f"{told}; in focus after all: {_names(trainer, freed)}; stood still: {_names(trainer, stilled)}"

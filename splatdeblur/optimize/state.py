@@ -8,12 +8,10 @@ from torch import Tensor
 
 from ..exposure import Bezier, Exposure
 from ..exposure.motion import order_elevation, order_projection
-from .causes import JUDGE_AT, Cause
+from .causes import Cause
 from .config import TrainConfig
-from .idle import IDLE_AT
-from .obstructions import OBSTRUCTIONS_AT
+from .occasions import OCCASIONS
 from .optimizers import make_optimizers
-from .refits import REFIT_AT
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -43,12 +41,7 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "recoveries": watch.recoveries,
         "queue": list(trainer.queue),
         "subframes": list(trainer.subframes),
-        "looks": trainer.looks_back,
-        "growths": trainer.growths,
-        "judgements": trainer.judgements,
-        "refits": trainer.refits,
-        "idles": trainer.idles,
-        "unblocked": trainer.unblocked,
+        **trainer.done,
         "causes": [int(cause) for cause in trainer.causes],
         "losses": [watch.smooth_loss, watch.best_loss],
         "names": list(trainer.photos.names),
@@ -60,6 +53,13 @@ def state_of(trainer: "Trainer", *, is_copy: bool = False) -> dict[str, Any]:
         "density": keep(trainer.density.state),
         "mean": keep(trainer.mean.state()),
     }
+
+
+def done_by(state: dict[str, Any]) -> dict[str, int]:
+    """How many moments of each occasion lie behind a saved training; all of those that an older version did not know,
+    which counted looks at the read-out with the others."""
+    known = {name: state.get(name, len(occasion.at)) for name, occasion in OCCASIONS.items()}
+    return known if "readouts" in state else known | {"readouts": max(state["looks"] - len(OCCASIONS["looks"].at), 0)}
 
 
 def lasting_as_long(saved: dict[str, Tensor], exposure: Exposure, config: TrainConfig) -> dict[str, Tensor]:
@@ -99,11 +99,7 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.generator.set_state(state["generator"].cpu())
     trainer.queue = list(state["queue"])
     trainer.subframes = list(state["subframes"])
-    trainer.looks_back, trainer.growths = state["looks"], state.get("growths", 0)
-    trainer.judgements = state.get("judgements", len(JUDGE_AT))
-    trainer.refits = state.get("refits", len(REFIT_AT))
-    trainer.idles = state.get("idles", len(IDLE_AT))
-    trainer.unblocked = state.get("unblocked", len(OBSTRUCTIONS_AT))
+    trainer.done = done_by(state)
     trainer.causes = [Cause(n) for n in state.get("causes", [0] * len(trainer.photos))]
     trainer.step_number, trainer.seconds = state["step"], state["seconds"]
     watch = trainer.watch

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, isfinite, log10
 from typing import Any
 
@@ -19,20 +18,15 @@ from .averaging import SceneMean
 from .causes import JUDGE_AT, Cause
 from .config import TrainConfig
 from .density import DensityControl
-from .idle import NOT_LOOKED, is_affordable, take_out_idle
-from .idle import is_due as is_idle_due
 from .initial import scene_depths, scene_scale
-from .judging import can_judge, judge_photos
-from .look_back import LOOK_BACK_AT, match_brightness, orient_paths
+from .judging import can_judge
 from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
-from .obstructions import is_due as is_unblocking_due
-from .obstructions import take_out_obstructions
+from .occasions import attend, begin
 from .optimizers import learning_rates, make_optimizers
-from .orders import GROW_AT, grow_orders
 from .photos import SHARP, PhotoSet
-from .readout import READOUT_AT, move_readout
-from .refits import REFIT_AT, can_refit, refit_paths
+from .readout import READOUT_AT
+from .refits import can_refit
 from .schedules import geometric, ramp
 from .state import restore, state_of
 from .watch import Watch
@@ -105,11 +99,8 @@ class Trainer:
         self.mean = SceneMean()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.looks_back = self.growths = self.judgements = self.refits = self.idles = self.unblocked = 0
+        self.done = begin()  # moments of each occasion that lie behind
         self.causes = [Cause.UNKNOWN] * len(photos)
-        self.looks_back_at = LOOK_BACK_AT if config.looks_back else ()
-        if config.looks_back and config.shutter.learns_readout:
-            self.looks_back_at += READOUT_AT
 
     def _guess_focus(self) -> None:
         """Starts each photo's disks at a part of what half of the photo shows: those of a sharp one, or of one that is
@@ -190,18 +181,8 @@ class Trainer:
         frame = self._next_photo()
         is_warm = progress >= self.config.rates.camera_start
         num_subframes = self.subframes[frame] if is_warm else 1
-        if self.looks_back < len(self.looks_back_at) and progress >= self.looks_back_at[self.looks_back]:
-            self._look_back(level)
-        if self.exposure.motion.grows and self.growths < len(GROW_AT) and progress >= GROW_AT[self.growths]:
-            self._grow_orders()
-        if self.judges and self.judgements < len(JUDGE_AT) and progress >= JUDGE_AT[self.judgements]:
-            logger.info(judge_photos(self))
-        if self.refits_paths and self.refits < len(REFIT_AT) and progress >= REFIT_AT[self.refits]:
-            logger.info(refit_paths(self))
-        if is_idle_due(self):
-            logger.info(take_out_idle(self) if is_affordable(self) else NOT_LOOKED)
-        if is_unblocking_due(self):
-            logger.info(take_out_obstructions(self))
+        for told in attend(self):
+            logger.info(told)
         camera, photo, keep, window = self._window(level, frame)
 
         predicted = self.exposure(
@@ -257,30 +238,6 @@ class Trainer:
             seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
         )  # fmt: skip
 
-    def _look_back(self, level: int) -> None:
-        """What gradients do not find: gains far off, as a photo is seen too rarely for small steps to get there, the
-        direction in time of each path, which blur leaves open and a rolling shutter does not, and its read-out."""
-        self.looks_back += 1
-        pictures, keeps = self.photos.pictures[level], self.photos.keeps[level]
-        predict = partial(self.predict, level)
-        if len(self.exposure.tone.log_gains):
-            match_brightness(self.exposure, pictures, keeps, predict)
-        if self.config.shutter.is_rolling and self.exposure.has_motion and self.exposure.motion.is_reversible:
-            focal_px = self.photos.cameras[level].Ks[0, 0, 0].item()
-            orient_paths(self.exposure, pictures, keeps, predict, self.optimizers, focal_px)
-            if self.config.shutter.learns_readout:
-                move_readout(self.exposure, pictures, keeps, predict, focal_px)
-
-    def _grow_orders(self) -> None:
-        """At the last size but one, which is as good a witness as the last and far quicker."""
-        self.growths += 1
-        level = max(len(self.photos.pictures) - 2, 0)
-        grown = grow_orders(
-            self.exposure, self.photos.pictures[level], self.photos.keeps[level], partial(self.predict, level),
-            self.photos.cameras[level].Ks[0, 0, 0].item(),
-        )  # fmt: skip
-        logger.info("%d of %d curves of motion got their next order", len(grown), len(self.photos))
-
     def predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
         camera = self.photos.cameras[level].at(frame)
@@ -313,7 +270,7 @@ class Trainer:
     def _moved_px(self, frame: int) -> float:
         """How much of the blur that shows in a photo may be motion, in px of the finest level. Before photos are judged
         for the last time, a verdict may be wrong, and is not to prove itself right."""
-        is_still = self.causes[frame] == Cause.FOCUS and self.judgements == len(JUDGE_AT)
+        is_still = self.causes[frame] == Cause.FOCUS and self.done["judgements"] == len(JUDGE_AT)
         return 0.0 if is_still else self.photos.looks[frame].blur_px
 
     def _hold_blur(self, frame: int, seen: Cameras, blur: LensBlur) -> None:

@@ -11,6 +11,7 @@ from splatdeblur.optimize import Looks
 from splatdeblur.optimize.causes import Cause, Verdict, simplest
 from splatdeblur.optimize.fits import Fit, smeared
 from splatdeblur.optimize.judging import can_judge, judge_photos, telling
+from splatdeblur.optimize.occasions import begin
 
 WITH_LENS = replace(
     CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
@@ -190,13 +191,12 @@ def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
     trainer.photos = replace(trainer.photos, looks=(Looks(0.1, 0.2, 0.3),) * 6)
     before = everything(trainer)
     judge_photos(trainer)
-    trainer.judgements -= 1
     assert torch.equal(before, everything(trainer))
 
 
 def test_photos_out_of_focus_keep_hardly_any_path(trained):
     trainer = make_young(trained)
-    trainer.causes[2], trainer.judgements, trainer.refits = Cause.FOCUS, 3, 3
+    trainer.causes[2], trainer.done = Cause.FOCUS, begin(1.0)
     for frame in (2, 3):
         blame(trainer, frame, (6.0, 0.0))
     trainer.step_number, trainer.queue = 40, [3, 2]
@@ -231,5 +231,4 @@ def test_what_explains_a_part_of_a_photo_and_not_the_whole_is_not_believed(train
     before = everything(trainer)
     judge_photos(trainer)
     assert trainer.causes == [Cause.UNKNOWN] * 6
-    trainer.judgements = 0
     assert torch.equal(everything(trainer), before)

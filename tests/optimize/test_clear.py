@@ -11,6 +11,7 @@ from splatdeblur.optimize import clear
 from splatdeblur.optimize.causes import Cause
 from splatdeblur.optimize.clear import can_clear, clear_sharp, slopes
 from splatdeblur.optimize.noise import NoiseLevel
+from splatdeblur.optimize.occasions import begin
 
 MOVING = replace(
     CONFIG, motion=Bezier(order=2), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=8, spacing_px=1.0)
@@ -59,9 +60,8 @@ def test_only_photos_that_show_more_than_the_scene_are_cleared(soft):
 
 
 def shorten_training(trainer, steps):
-    """Leaves so many steps to go, and nothing that looks back."""
-    trainer.step_number, trainer.looks_back_at = trainer.config.steps - steps, ()
-    trainer.judgements = trainer.refits = 3
+    """Leaves so many steps to go, and nothing besides them."""
+    trainer.step_number, trainer.done = trainer.config.steps - steps, begin(1.0)
 
 
 def test_cleared_photos_stay_sharp_through_further_training(soft):

@@ -7,8 +7,8 @@ import torch
 from optimize.test_trainer import CONFIG, everything, make_trainer
 from render.scenes import cameras, raw_scene
 
-from splatdeblur.optimize import trainer as trainer_module
-from splatdeblur.optimize.idle import IDLE_AT, _poses, is_due, take_out_idle, weights
+from splatdeblur.optimize import idle
+from splatdeblur.optimize.idle import IDLE_AT, _poses, take_out_idle, weights
 from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.render.reference import ReferenceRasterizer
@@ -112,8 +112,8 @@ def test_what_only_the_end_of_a_path_shows_counts(begun, turns_by):
 def test_a_training_does_so_at_its_moments_and_splits_again():
     trainer, counts = make_trainer(LONG), {}
     for event in trainer.run():
-        counts[event.step] = (event.num_gaussians, trainer.idles)
-    assert trainer.idles == len(IDLE_AT)
+        counts[event.step] = (event.num_gaussians, trainer.done["idles"])
+    assert trainer.done["idles"] == len(IDLE_AT)
     dropped = 0
     for number, progress in enumerate(IDLE_AT):
         at = round(progress * LONG.steps)
@@ -135,25 +135,19 @@ def test_a_training_does_so_at_its_moments_and_splits_again():
 )
 def test_not_where_it_is_dear_or_not_asked_for(config, is_done, monkeypatch):
     done = []
-    monkeypatch.setattr(trainer_module, "take_out_idle", lambda trainer: done.append(trainer.progress) or "")
+    monkeypatch.setattr(idle, "remove", lambda *_: done.append(True))
     list(make_trainer(config).run())
     assert len(done) == (len(IDLE_AT) if is_done else 0)
 
 
-def test_moments_that_the_clock_went_past_are_not_made_up(begun):
-    begun.step_number = round(0.45 * LONG.steps)
-    assert is_due(begun) and not is_due(begun)
-    assert begun.idles == 3
-
-
 def test_a_training_that_goes_on_does_not_do_it_twice():
     trainer = make_trainer(LONG)
-    while trainer.idles < 2:
+    while trainer.done["idles"] < 2:
         trainer.step()
     other = make_trainer(LONG)
     other.load_state(trainer.state())
     for _ in range(20):
         trainer.step()
         other.step()
-    assert other.idles == trainer.idles >= 3
+    assert other.done["idles"] == trainer.done["idles"] >= 3
     assert torch.equal(everything(trainer), everything(other))

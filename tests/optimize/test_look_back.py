@@ -10,6 +10,7 @@ from splatdeblur.exposure import Bezier, Shutter
 from splatdeblur.exposure.gains import with_gains
 from splatdeblur.exposure.motion import order_elevation
 from splatdeblur.optimize import Trainer
+from splatdeblur.optimize.look_back import look_back
 from splatdeblur.render.cpu import CpuRasterizer
 
 
@@ -18,13 +19,14 @@ def test_photos_of_unlike_brightness_get_their_gains_at_once_and_others_are_left
     for _ in alike.run():
         pass
     before = alike.exposure.tone.gains().detach().clone()
-    alike._look_back(-1)
+    look_back(alike)
     assert torch.equal(alike.exposure.tone.gains(), before)
     true = torch.tensor([0.5, 1.0, 2.0, 0.7, 1.4, 1.0])
     pictures = tuple(tuple(map(with_gains, level, true[:, None].expand(6, 3))) for level in alike.photos.pictures)
     clipped = tuple(tuple(p.clamp(0, 1) for p in level) for level in pictures)
     unlike = Trainer(replace(alike.photos, pictures=clipped), alike.scene, CONFIG, CpuRasterizer())
-    unlike._look_back(-1)
+    unlike.step_number = unlike.config.steps  # at full size
+    look_back(unlike)
     found, true = unlike.exposure.tone.gains().mean(1).detach(), true / true.log().mean().exp()
     torch.testing.assert_close(found.log(), true.log(), atol=0.15, rtol=0)  # the scene is young
 
@@ -53,7 +55,8 @@ def test_paths_that_go_the_wrong_way_in_time_are_turned(learns_times):
                     parameter.copy_(true[kind].flip(0))
                 moments[kind, frame] = torch.randn_like(parameter)
                 trainer.optimizers[kind].state[parameter] = {"mean": moments[kind, frame].clone()}
-    trainer._look_back(-1)
+    trainer.step_number = trainer.config.steps  # at full size
+    look_back(trainer)
     for kind, parameters in learned.items():
         for frame, parameter in enumerate(parameters):
             torch.testing.assert_close(parameter.detach(), true[kind])

@@ -10,17 +10,16 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 
 from splatdeblur.geometry import Cameras
 from splatdeblur.optimize import nearest_depths
-from splatdeblur.optimize import trainer as trainer_module
 from splatdeblur.optimize.density import MCMC
 from splatdeblur.optimize.initial import seen_from
 from splatdeblur.optimize.obstructions import (
     NEARER,
     NOT_LOOKED,
     OBSTRUCTIONS_AT,
-    is_due,
     obstructions,
     take_out_obstructions,
 )
+from splatdeblur.optimize.occasions import OCCASIONS
 
 LONG = replace(CONFIG, steps=120)
 NEAREST = 1.0  # to all cameras, as told by structure from motion
@@ -147,6 +146,11 @@ def place_of(trainer, frame, index):
     return seen_from(camera, trainer.scene.means)[1][index, 0].item()
 
 
+def instead(monkeypatch, do):
+    """Has trainings do that at the moments of obstructions."""
+    monkeypatch.setitem(OCCASIONS, "unblocked", replace(OCCASIONS["unblocked"], do=do))
+
+
 NOISY = replace(LONG, loss=replace(LONG.loss, noise_from=-1.0))  # any noise is loud
 
 
@@ -164,7 +168,7 @@ NOISY = replace(LONG, loss=replace(LONG.loss, noise_from=-1.0))  # any noise is 
 )
 def test_when_it_is_done(config, nearest, moments, monkeypatch):
     done = []
-    monkeypatch.setattr(trainer_module, "take_out_obstructions", lambda trainer: done.append(trainer.progress) or "")
+    instead(monkeypatch, lambda trainer: done.append(trainer.progress) or "")
     trainer = make_trainer(config)
     trainer.photos = replace(trainer.photos, nearest=(nearest,) * 6)
     list(trainer.run())
@@ -180,12 +184,6 @@ def test_not_where_looking_takes_long_beside_the_training(begun):
     assert take_out_obstructions(begun) != NOT_LOOKED
 
 
-def test_moments_that_the_clock_went_past_are_not_made_up(begun):
-    begun.step_number = round(0.9 * LONG.steps)
-    assert is_due(begun) and not is_due(begun)
-    assert begun.unblocked == len(OBSTRUCTIONS_AT)
-
-
 def test_a_training_that_goes_on_does_not_do_it_twice(monkeypatch):
     trainer, other, done = make_trainer(LONG), make_trainer(LONG), []
 
@@ -193,10 +191,10 @@ def test_a_training_that_goes_on_does_not_do_it_twice(monkeypatch):
         done.append(trainer)
         return take_out_obstructions(trainer)
 
-    monkeypatch.setattr(trainer_module, "take_out_obstructions", note)
+    instead(monkeypatch, note)
     for each in (trainer, other):
         each.photos = replace(each.photos, nearest=(NEAREST,) * 6)
-    while trainer.unblocked < 1:
+    while trainer.done["unblocked"] < 1:
         trainer.step()
     other.load_state(trainer.state())
     for each in (trainer, other):

@@ -7,7 +7,7 @@ from optimize.test_trainer import CONFIG, make_trainer
 
 from splatdeblur.exposure import Bezier, Shutter
 from splatdeblur.optimize import checkpoint
-from splatdeblur.optimize.orders import BLOCK_PX, left_out
+from splatdeblur.optimize.orders import BLOCK_PX, grow_curves, left_out
 
 GROWING = replace(CONFIG, motion=Bezier(order=3, grows_from=1), shutter=Shutter(max_subframes=8, spacing_px=1.0))
 
@@ -38,7 +38,7 @@ def test_bent_paths_get_their_next_order_and_straight_ones_do_not():
         trainer.photos = replace(trainer.photos, pictures=(photos, *trainer.photos.pictures[1:]))
         motion.orders.fill_(1)
         before = motion(1, torch.linspace(0, 1, 5)).detach().clone()
-        trainer._grow_orders()
+        grow_curves(trainer)
         found.append(motion.orders.clone())
         torch.testing.assert_close(motion(1, torch.linspace(0, 1, 5)), before)
     assert torch.stack(found).median(dim=0).values.tolist() == [1, 2] * 3

@@ -33,7 +33,7 @@ def misled(monkeypatch):
         )
         trainer.photos = replace(trainer.photos, pictures=pictures)
         motion.control_points[FOLDED].copy_(torch.tensor([-1.0, 0.6, -0.2])[:, None] * STROKE)
-    trainer.refits = 0
+    trainer.done["refits"] = 1
     monkeypatch.setattr(refits, "SHARE", 1.0)  # of a short training
     return trainer
 
@@ -73,15 +73,13 @@ def test_what_does_not_explain_the_photo_better_is_not_kept(misled, monkeypatch)
     before = everything(misled)
     assert "none" in refits.refit_paths(misled)
     after = everything(misled)
-    assert misled.refits == 1
-    misled.refits = 0
     assert torch.equal(everything(misled), before) and len(after) == len(before)
 
 
 def test_a_training_refits_where_photos_have_paths_of_their_own():
     trainer = make_trainer(replace(MOVING, steps=20))
     list(trainer.run())
-    assert trainer.refits == len(refits.REFIT_AT)
+    assert trainer.done["refits"] == len(refits.REFIT_AT)
     for config in (replace(MOVING, motion=Static()), replace(MOVING, max_path=0.0)):
         assert not make_trainer(config).refits_paths
 
@@ -116,7 +114,7 @@ def out_of_focus(moved: tuple[int, ...]) -> tuple[Trainer, torch.Tensor]:
             tuple(trainer.predict(level, frame, 8).clamp(0, 1) for frame in range(6)) for level in range(2)
         )
     trainer.photos = replace(trainer.photos, pictures=pictures)
-    trainer.refits = 0
+    trainer.done["refits"] = 1
     return trainer, disks
 
 
