@@ -45,6 +45,8 @@ FOLDED = 1.4  # times its extent a path is long that is fitted from a plain stro
 UNFOLD_STEPS, UNFOLD_STEP_PX = 20, 0.25
 SHARE = 0.05  # of the training may be spent so at each moment
 WORTH = 0.98  # of the error at full size, at most, must be left for a fit to be believed
+FIRST_STEPS = 8  # of a fit, after which it shows how far it comes
+FREEING = 0.08  # of the training may be spent on taking disks away at each moment
 NEEDLESS = 1.1  # times the error may be left by a path alone for disks to be taken away
 STOOD_STILL = 1.02  # times the error may be left by disks alone for a path to be
 
@@ -87,7 +89,7 @@ def refit_paths(trainer: "Trainer") -> str:
         told = f"not blurred, as they show more than the scene: {len(cleared)} photos; {told}"
     if Cause.BOTH not in trainer.causes or trainer.done["judgements"] < len(JUDGE_AT):
         return told
-    freed, stilled = _freed_of_disks(trainer, SHARE * steps), _stilled(trainer)
+    freed, stilled = _freed_of_disks(trainer, FREEING * steps), _stilled(trainer)
     return f"{told}; in focus after all: {_names(trainer, freed)}; stood still: {_names(trainer, stilled)}"
 
 
@@ -115,32 +117,60 @@ def _is_mended(trainer: "Trainer", frame: int, attempt: "Attempt") -> bool:
 
 
 def _freed_of_disks(trainer: "Trainer", allowed: float) -> list[int]:
-    """Takes the disks from photos that a path alone explains about as well, those first that miss them least; which
-    these are.
+    """Takes the disks from photos that a path alone explains about as well; which these are. What errors were without
+    disks and with the path as it is tells little of that, as the path may be far too short: so as many photos as half
+    of what is allowed pays for are fitted for a few steps, and those that come furthest are fitted on.
 
     Args:
         allowed: what all of it may cost, in steps of the training.
     """
-    focus, doubts = trainer.exposure.lens.focus.focus, list[tuple[float, int, float, Tensor]]()
-    for frame, cause in enumerate(trainer.causes):
-        if cause == Cause.BOTH and focus[frame].any():
-            disks, before = focus[frame].clone(), _error(trainer, -1, frame).item()
-            focus[frame].zero_()
-            doubts.append((_error(trainer, -1, frame).item() / max(before, 1e-9), frame, before, disks))
-    freed = []
-    for place, (_, frame, before, disks) in enumerate(sorted(doubts)):
-        parts = _parts(trainer, frame)
-        learned = [part.clone() for part in parts.values()]
-        is_tried = (place + 1) * WAYS[_from_here] <= allowed
-        if not is_tried or _from_here(trainer, frame) > NEEDLESS * before:
-            _put(parts, learned)
-            focus[frame].copy_(disks)
-            continue
-        freed.append(frame)
-        trainer.causes[frame] = Cause.MOTION
-        for kind, part in (*parts.items(), ("focus", focus[frame])):
-            trainer.optimizers[kind].state.pop(part, None)
-    return freed
+    focus = trainer.exposure.lens.focus.focus
+    both = [frame for frame, cause in enumerate(trainer.causes) if cause == Cause.BOTH and focus[frame].any()]
+    tried = [_InFocus(trainer, frame) for frame in both]
+    for steps in (FIRST_STEPS, STEPS - FIRST_STEPS):
+        payable = int(allowed / 2 / (steps / STEPS * WAYS[_from_here]))
+        tried = sorted(tried, key=lambda photo: photo.share)[:payable]
+        for photo in tried:
+            photo.fit(steps)
+    freed = [photo for photo in tried if photo.share <= NEEDLESS]
+    for photo in freed:
+        photo.keep()
+    return sorted(photo.frame for photo in freed)
+
+
+class _InFocus:
+    """A photo as it would be without its disks; the training stays as it is until that is kept.
+
+    Attributes:
+        share: times the error that it leaves at full size, of the error with disks.
+    """
+
+    def __init__(self, trainer: "Trainer", frame: int) -> None:
+        self.trainer, self.frame = trainer, frame
+        self.parts = _parts(trainer, frame) | {"focus": trainer.exposure.lens.focus.focus[frame]}
+        self.with_disks, self.before = self._values(), max(_error(trainer, -1, frame).item(), 1e-9)
+        self.parts["focus"].zero_()
+        self._note()
+
+    def _values(self) -> list[Tensor]:
+        return [part.clone() for part in self.parts.values()]
+
+    def _note(self) -> None:
+        self.values, self.share = self._values(), _error(self.trainer, -1, self.frame).item() / self.before
+        _put(self.parts, self.with_disks)
+
+    def fit(self, steps: int) -> None:
+        """Fits path and pose on, on small photos."""
+        _put(self.parts, self.values)
+        _descend(self.trainer, self.frame, _small(self.trainer), steps)
+        self._note()
+
+    def keep(self) -> None:
+        """Makes the photo so; it moved, then, and the optimizer forgets how it came to be what it was."""
+        _put(self.parts, self.values)
+        self.trainer.causes[self.frame] = Cause.MOTION
+        for kind, part in self.parts.items():
+            self.trainer.optimizers[kind].state.pop(part, None)
 
 
 def _stilled(trainer: "Trainer") -> list[int]:

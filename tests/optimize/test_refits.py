@@ -125,10 +125,10 @@ def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeyp
         motion.control_points[FOLDED].mul_(0.8)
         focus[FOLDED].copy_(disks)
     trainer.causes = [Cause.BOTH if frame in (FOLDED, UNFOCUSED) else Cause.MOTION for frame in range(6)]
-    monkeypatch.setattr(refits, "SHARE", 0.0)
+    monkeypatch.setattr(refits, "FREEING", 0.0)
     assert refits.refit_paths(trainer).endswith("in focus after all: none; stood still: none")  # no time for it
     assert torch.equal(focus[FOLDED], disks) and torch.equal(focus[UNFOCUSED], disks)
-    monkeypatch.setattr(refits, "SHARE", 1.0)
+    monkeypatch.setattr(refits, "FREEING", 1.0)
     assert refits.refit_paths(trainer).endswith(f"after all: {trainer.photos.names[FOLDED]}; stood still: none")
     assert not focus[FOLDED].any() and torch.equal(focus[UNFOCUSED], disks)
     assert trainer.causes[FOLDED] == Cause.MOTION and trainer.causes[UNFOCUSED] == Cause.BOTH
