@@ -145,7 +145,7 @@ def _resume(run: Run, trainer: Trainer, settings: dict) -> None:
     left_out = set(old.names) - set(trainer.photos.names) - Choices.load(run.choices).test
     if left_out and old.timing is None:  # the path of a video is one, and what a photo did to it stays in it
         logger.info("going on without %s", ", ".join(sorted(left_out)))
-        old = old.without(left_out)
+        old = old.without(left_out, trainer.config.steps)
     cameras = trainer.photos.cameras[-1].to("cpu")
     is_same = (
         old.names == trainer.photos.names

@@ -45,7 +45,15 @@ def others(run):
     return sorted(p.name for p in run.checkpoint.parent.glob("other-*.pt"))
 
 
-def test_a_finished_training_goes_on_from_its_half_without_a_photo_left_out(run_copy, small_config):
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_finished_training_goes_on_from_its_half_without_a_photo_left_out(
+    run_copy, small_config, monkeypatch, is_told
+):
+    if not is_told:  # how long a training is may follow from its photos
+        small_config = replace(small_config, train=replace(small_config.train, steps=0))
+        monkeypatch.setattr(TrainConfig, "length", lambda *_: 60)
+        run_copy.checkpoint.unlink()
+        train(run_copy, small_config)
     before = checkpoint.load(run_copy.checkpoint)
     choose(run_copy, _002=Use.LEFT_OUT)
     steps = train(run_copy, small_config)
@@ -61,7 +69,7 @@ def test_forgetting_photos_keeps_what_was_learned_of_the_others(run_copy, small_
     old = checkpoint.load(run_copy.checkpoint)
     choose(run_copy, _000=Use.LEFT_OUT, _003=Use.LEFT_OUT)
     trainer = pipeline.make_trainer(run_copy, small_config)
-    trainer.load_state(old.without({"000.png", "003.png"}).state)
+    trainer.load_state(old.without({"000.png", "003.png"}, steps=60).state)
     for new, name in enumerate(trainer.photos.names):
         index = old.names.index(name)
         for part in ("motion.control_points", "motion.pose_deltas", "tone.log_gains"):

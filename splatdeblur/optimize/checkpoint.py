@@ -48,14 +48,17 @@ class Checkpoint:
     def step(self) -> int:
         return self.state["step"]
 
-    def without(self, names: Collection[str]) -> "Checkpoint":
+    def without(self, names: Collection[str], steps: int) -> "Checkpoint":
         """The same training with some photos forgotten: their paths and brightness, not what the scene has of them.
 
         To wear that off, at least half of the schedule is left to go: a training that is further goes back to there.
+
+        Args:
+            steps: of the whole training that goes on without them.
         """
         kept = [i for i, name in enumerate(self.names) if name not in names]
         new_index = {str(old): str(new) for new, old in enumerate(kept)}
-        old, train = self.state, self.settings["train"]
+        old = self.state
         exposure = {}
         for key, value in old["exposure"].items():
             part, _, last = key.rpartition(".")
@@ -72,10 +75,10 @@ class Checkpoint:
             groups = [{**g, "params": list(range(len(kept)))} for g in before["param_groups"]]
             optimizers[group] = {"state": moments, "param_groups": groups}
         again = begin(0.5)
-        half_time = train["time_limit"] / 2 or inf
+        half_time = self.settings["train"]["time_limit"] / 2 or inf
         state = {
             **old,
-            "step": min(old["step"], train["steps"] // 2), "seconds": min(old["seconds"], half_time),
+            "step": min(old["step"], steps // 2), "seconds": min(old["seconds"], half_time),
             "losses": [inf, inf],
             **{name: min(done, again[name]) for name, done in done_by(old).items()},
             "queue": [int(new_index[str(i)]) for i in old["queue"] if str(i) in new_index],

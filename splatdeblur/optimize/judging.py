@@ -58,12 +58,13 @@ def judge_photos(trainer: "Trainer") -> str:
     In the part that lost the most detail, a better witness than whole photos, and quicker; but what is found there
     must leave the whole photo no worse explained than without any blur, else it is taken back, or where it was a lens,
     that is looked for in the whole. At full training size: smaller pictures of a scene are sharper than reduced photos,
-    so any blur would seem to explain something.
+    so any blur would seem to explain something. Those that were found to show more than the scene are not blurred.
     """
     cameras = trainer.photos.cameras[-1]
     counts = trainer.exposure.subframe_counts(cameras.Ks[0, 0, 0].item())
     for frame, looks in enumerate(trainer.photos.looks):
-        if isfinite(looks.most_px) and looks.most_px >= SEEN_BLUR * cameras.at(frame).width:
+        is_blurred = isfinite(looks.most_px) and looks.most_px >= SEEN_BLUR * cameras.at(frame).width
+        if is_blurred and trainer.causes[frame] != Cause.SHARP:
             _judge_photo(trainer, frame, max(counts[frame], 2) if trainer.exposure.has_motion else 1)
     told = ", ".join(f"{cause.name.lower()} {n}" for cause in Cause if (n := trainer.causes.count(cause)))
     return f"what blurred the photos: {told}"

@@ -32,8 +32,8 @@ def look_back(trainer: "Trainer") -> str:
         told.append("gains far off were matched")
     if exposure.shutter.shutter.is_rolling and exposure.has_motion and exposure.motion.is_reversible:
         focal_px = photos.cameras[level].Ks[0, 0, 0].item()
-        turned = orient_paths(exposure, pictures, keeps, predict, trainer.optimizers, focal_px)
-        told.append(f"{len(turned)} paths were turned back to front")
+        if turned := orient_paths(exposure, pictures, keeps, predict, trainer.optimizers, focal_px):
+            told.append(f"{len(turned)} paths were turned back to front")
         if exposure.shutter.shutter.learns_readout:
             move_readout(exposure, pictures, keeps, predict, focal_px)
             told.append(f"the read-out takes {exposure.shutter.readout.item():.2f} exposures")

@@ -1,6 +1,6 @@
 """What a training does at a few moments besides its steps, in the order in which it is done where moments coincide."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ class Occasion:
 
     Attributes:
         at: progress of the training at which it is done, in order. Of moments that a training under a clock went past
-            at once only the last counts.
+            at once only the last counts, and the others as if they had been kept.
         is_wanted: whether it is to be done, by settings, photos and how the training stands.
         do: does it; a sentence on that, or nothing.
     """
@@ -53,12 +53,10 @@ def begin(progress: float = 0.0) -> dict[str, int]:
     return {name: sum(moment < progress for moment in occasion.at) for name, occasion in OCCASIONS.items()}
 
 
-def attend(trainer: "Trainer") -> list[str]:
-    """Does what the training has come to by now; sentences on that."""
-    told = []
+def attend(trainer: "Trainer") -> Iterator[str]:
+    """Does what the training has come to by now, one after the other; sentences on that."""
     for name, occasion in OCCASIONS.items():
         if (passed := occasion.passed(trainer.progress)) > trainer.done[name]:
             trainer.done[name] = passed
             if occasion.is_wanted(trainer) and (sentence := occasion.do(trainer)):
-                told.append(sentence)
-    return told
+                yield sentence

@@ -59,7 +59,7 @@ def done_by(state: dict[str, Any]) -> dict[str, int]:
     """How many moments of each occasion lie behind a saved training; all of those that an older version did not know,
     which counted looks at the read-out with the others."""
     known = {name: state.get(name, len(occasion.at)) for name, occasion in OCCASIONS.items()}
-    return known if "readouts" in state else known | {"readouts": max(state["looks"] - len(OCCASIONS["looks"].at), 0)}
+    return known if "readouts" in state else known | {"readouts": max(known["looks"] - len(OCCASIONS["looks"].at), 0)}
 
 
 def lasting_as_long(saved: dict[str, Tensor], exposure: Exposure, config: TrainConfig) -> dict[str, Tensor]:

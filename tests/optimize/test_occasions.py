@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from optimize.test_trainer import CONFIG, make_trainer
 
+from splatdeblur.exposure import Bezier, Focused, Lens, Shutter, Static
+from splatdeblur.optimize.density import MCMC
 from splatdeblur.optimize.look_back import LOOK_BACK_AT
 from splatdeblur.optimize.occasions import OCCASIONS, Occasion, attend, begin
 from splatdeblur.optimize.state import done_by
@@ -41,10 +43,10 @@ def test_a_training_attends_to_each_moment_once_and_when_it_comes(done):
 def test_of_moments_that_the_clock_went_past_only_the_last_counts(done):
     trainer = make_trainer(replace(CONFIG, steps=100))
     trainer.step_number = 45
-    assert attend(trainer) == ["looks", "growths", "judgements", "refits", "idles"]
-    assert trainer.done["idles"] == 3 and attend(trainer) == []
+    assert list(attend(trainer)) == ["looks", "growths", "judgements", "refits", "idles"]
+    assert trainer.done["idles"] == 3 and not list(attend(trainer))
     trainer.step_number = 20  # taken back
-    assert attend(trainer) == [] and trainer.done["idles"] == 3
+    assert not list(attend(trainer)) and trainer.done["idles"] == 3
 
 
 def test_what_is_not_wanted_passes_and_what_has_nothing_to_tell_is_silent(monkeypatch):
@@ -53,8 +55,36 @@ def test_what_is_not_wanted_passes_and_what_has_nothing_to_tell_is_silent(monkey
         is_wanted = name == "looks"
         silent = Occasion((0.0,), lambda _, is_wanted=is_wanted: is_wanted, lambda _: "")
         monkeypatch.setitem(OCCASIONS, name, silent if is_wanted else replace(silent, do=lambda _: "unwanted"))
-    assert attend(trainer) == []
+    assert not list(attend(trainer))
     assert trainer.done == dict.fromkeys(OCCASIONS, 1)
+
+
+def wanted(config, progress):
+    trainer = make_trainer(config)
+    trainer.step_number = round(progress * config.steps)
+    return {name for name, occasion in OCCASIONS.items() if occasion.is_wanted(trainer)}
+
+
+READING = Shutter(learns_readout=True)
+
+
+@pytest.mark.parametrize(
+    "changes, names",
+    [
+        ({}, {"looks", "judgements", "refits", "idles"}),
+        ({"looks_back": False, "shutter": READING}, {"idles"}),
+        ({"lens": Lens(focus=Focused())}, {"looks", "refits", "idles"}),
+        ({"max_path": 0.0}, {"looks", "idles"}),
+        ({"shutter": READING}, {"looks", "readouts", "judgements", "refits", "idles"}),
+        ({"motion": Static()}, {"looks", "judgements", "idles"}),
+        ({"motion": Bezier(order=3, grows_from=1)}, {"looks", "growths", "judgements", "refits", "idles"}),
+        ({"density": MCMC()}, {"looks", "judgements", "refits"}),
+    ],
+)
+def test_settings_say_what_is_wanted(changes, names):
+    config = replace(CONFIG, steps=1000, **changes)
+    assert wanted(config, 0.3) == names
+    assert wanted(config, 0.999) == names - {"idles"}  # density control has ended
 
 
 def test_a_training_that_goes_on_does_nothing_twice(done):

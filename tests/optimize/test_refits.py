@@ -10,6 +10,7 @@ from optimize.test_trainer import CONFIG, everything, make_trainer
 from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Static
 from splatdeblur.optimize import Trainer, refits
 from splatdeblur.optimize.causes import Cause
+from splatdeblur.optimize.occasions import OCCASIONS
 
 MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=240)
 STROKE = torch.tensor([0.1, 0, 0, 0, 0, 0])  # from its middle to either end
@@ -72,16 +73,15 @@ def test_what_does_not_explain_the_photo_better_is_not_kept(misled, monkeypatch)
     monkeypatch.setattr(refits, "WORTH", 0.0)
     before = everything(misled)
     assert "none" in refits.refit_paths(misled)
-    after = everything(misled)
-    assert torch.equal(everything(misled), before) and len(after) == len(before)
+    assert torch.equal(everything(misled), before)
 
 
-def test_a_training_refits_where_photos_have_paths_of_their_own():
-    trainer = make_trainer(replace(MOVING, steps=20))
-    list(trainer.run())
-    assert trainer.done["refits"] == len(refits.REFIT_AT)
-    for config in (replace(MOVING, motion=Static()), replace(MOVING, max_path=0.0)):
-        assert not make_trainer(config).refits_paths
+def test_a_training_refits_where_photos_have_paths_of_their_own(monkeypatch):
+    done, refit = [], replace(OCCASIONS["refits"], do=lambda trainer: done.append(trainer.progress) or "")
+    monkeypatch.setitem(OCCASIONS, "refits", refit)
+    for changes in ({}, {"motion": Static()}, {"max_path": 0.0}):
+        list(make_trainer(replace(MOVING, steps=20, **changes)).run())
+        assert done == list(refits.REFIT_AT), "neither static cameras nor paths without a bound"
 
 
 def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, monkeypatch):
@@ -135,8 +135,36 @@ def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeyp
     assert length_px(trainer) > 10  # true is 11.1; it was 0.8 of that
 
 
+def test_which_photos_may_be_in_focus_is_told_by_how_far_a_few_steps_come(monkeypatch):
+    trainer = make_trainer(replace(MOVING, lens=Lens(focus=Defocus())))
+    left = {  # without disks: as it is, after a few steps, after more of them
+        0: [1.2, 1.19, 1.15],
+        1: [1.9, 1.15, 1.0],
+        2: [1.5, 1.09, 9.9],
+        3: [3.0, 3.0, 1.0],
+    }
+    fits, focus = [], trainer.exposure.lens.focus.focus
+
+    def error(trainer, level, frame):
+        times = sum(fitted == frame for fitted, _ in fits)
+        return torch.tensor(1.0 if focus[frame].any() else left[frame][times])
+
+    monkeypatch.setattr(refits, "_error", error)
+    monkeypatch.setattr(refits, "_descend", lambda trainer, frame, level, steps: fits.append((frame, steps)))
+    with torch.no_grad():
+        for frame in left:
+            focus[frame].fill_(0.1)
+            trainer.causes[frame] = Cause.BOTH
+        # What a few steps for four photos cost, and more of them for one.
+        assert refits._freed_of_disks(trainer, 40) == ([1, 2], [0, 3])
+    assert fits == [(0, 8), (2, 8), (1, 8), (3, 8), (1, 32)]
+    assert [bool(focus[frame].any()) for frame in left] == [True, False, False, True]
+    assert trainer.causes[:4] == [Cause.BOTH, Cause.MOTION, Cause.MOTION, Cause.BOTH]
+
+
 @pytest.mark.parametrize("moved", [(), (UNFOCUSED,)])
-def test_of_photos_out_of_focus_the_path_of_those_that_stood_still_goes_and_that_of_others_stays(moved):
+def test_of_photos_out_of_focus_the_path_of_those_that_stood_still_goes_and_that_of_others_stays(moved, monkeypatch):
+    monkeypatch.setattr(refits, "FREEING", 1.0)  # of a short training
     trainer, disks = out_of_focus(moved)
     path, focal_px = trainer.exposure.motion.control_points[UNFOCUSED], trainer.photos.cameras[-1].Ks[0, 0, 0].item()
     with torch.no_grad():
