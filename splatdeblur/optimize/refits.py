@@ -56,7 +56,8 @@ def refit_paths(trainer: "Trainer") -> str:
     """Fits the paths and the poses of the photos that are explained worst, others that moved considered, and of those
     whose path is folded, and keeps what explains a photo better at full size: smaller pictures of a scene are sharper
     than reduced photos, and mislead. Before that, but not the first time, photos that turn out to be sharp are cleared
-    (`clear`). A sentence on all that.
+    (`clear`); after that, once photos were judged for the last time, those that motion and focus are thought to blur
+    lose the one that the other makes needless. A sentence on all that.
     """
     cleared = clear_sharp(trainer) if trainer.done["refits"] > CLEAR_AFTER and can_clear(trainer) else []
     photos, exposure = trainer.photos, trainer.exposure
