@@ -194,6 +194,17 @@ def test_photos_that_look_sharp_are_not_asked_and_stay_as_they_are(trained):
     assert torch.equal(before, everything(trainer))
 
 
+def test_photos_that_show_more_than_the_scene_are_not_asked_again(trained):
+    trainer = make_young(trained)
+    take(trainer, [((0.0, 0.0), 2.5)] * 6)
+    trainer.causes = [Cause.SHARP] * 5 + [Cause.UNKNOWN]
+    before = [focus.clone() for focus in trainer.exposure.lens.focus.focus]
+    judge_photos(trainer)
+    assert trainer.causes == [Cause.SHARP] * 5 + [Cause.FOCUS]
+    unchanged = [torch.equal(focus, b) for focus, b in zip(trainer.exposure.lens.focus.focus, before, strict=True)]
+    assert unchanged == [True] * 5 + [False]
+
+
 def test_photos_out_of_focus_keep_hardly_any_path(trained):
     trainer = make_young(trained)
     trainer.causes[2], trainer.done = Cause.FOCUS, begin(1.0)

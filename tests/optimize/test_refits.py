@@ -138,7 +138,7 @@ def test_disks_that_made_up_for_a_path_are_taken_away_and_true_ones_stay(monkeyp
 def test_which_photos_may_be_in_focus_is_told_by_how_far_a_few_steps_come(monkeypatch):
     trainer = make_trainer(replace(MOVING, lens=Lens(focus=Defocus())))
     left = {  # without disks: as it is, after a few steps, after more of them
-        0: [1.2, 1.19, 1.15],
+        0: [1.05, 1.3, 9.9],  # at half size a fit may lead astray
         1: [1.9, 1.15, 1.0],
         2: [1.5, 1.09, 9.9],
         3: [3.0, 3.0, 1.0],
@@ -156,10 +156,10 @@ def test_which_photos_may_be_in_focus_is_told_by_how_far_a_few_steps_come(monkey
             focus[frame].fill_(0.1)
             trainer.causes[frame] = Cause.BOTH
         # What a few steps for four photos cost, and more of them for one.
-        assert refits._freed_of_disks(trainer, 40) == ([1, 2], [0, 3])
+        assert refits._freed_of_disks(trainer, 40) == ([0, 1, 2], [3])
     assert fits == [(0, 8), (2, 8), (1, 8), (3, 8), (1, 32)]
-    assert [bool(focus[frame].any()) for frame in left] == [True, False, False, True]
-    assert trainer.causes[:4] == [Cause.BOTH, Cause.MOTION, Cause.MOTION, Cause.BOTH]
+    assert [bool(focus[frame].any()) for frame in left] == [False, False, False, True]
+    assert trainer.causes[:4] == [Cause.MOTION] * 3 + [Cause.BOTH]
 
 
 @pytest.mark.parametrize("moved", [(), (UNFOCUSED,)])
