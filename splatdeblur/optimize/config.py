@@ -44,7 +44,7 @@ class TrainConfig:
         looks_back: three times, early on, all photos are looked at for what small steps miss: gains far off, paths
             that run the wrong way in time, paths that stand in for disks out of focus and the reverse, a read-out
             that is learned (and twice again). Three times, too, paths that explain their photo badly, or are folded,
-            are fitted anew.
+            are fitted anew; the last two times, a path or disks that the other makes needless go.
         clears: then, too, but for the first time, photos that show more detail than the scene lose paths and disks that
             explain hardly anything.
         unblocks: at 0.62 and 0.8 of the training, if density control has ended by then, what stands nearer to a camera
