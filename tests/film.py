@@ -116,7 +116,7 @@ def make_film(
         photos=_eight_bit(light), sharp=_eight_bit(sharp), test=_eight_bit(test), depth=np.stack(depths),
         viewmats=np.linalg.inv(poses), test_viewmats=np.linalg.inv(held_out), path_viewmats=np.linalg.inv(paths),
         times=times, K=K, extent_px=np.array(extents), target_px=np.full(frames, blur_px), gains=np.ones(frames),
-        aperture=np.zeros(frames), focus=np.ones(frames), points=np.concatenate(seen),
+        tints=np.ones((frames, 3)), aperture=np.zeros(frames), focus=np.ones(frames), points=np.concatenate(seen),
         point_colors=np.concatenate(colors), readout=0.0, test_light=np.stack(test),
     )  # fmt: skip
     return Film(shots, middles, 1 / fps, share)

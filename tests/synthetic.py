@@ -37,6 +37,7 @@ class SyntheticCapture:
         target_px: what was asked for, per photo.
         aperture, focus: of each photo's lens: radius and z-depth in focus, in world units.
         gains: brightness of each photo relative to `sharp`, before clipping.
+        tints: of each photo's channels relative to that, [photo, 3].
         readout: read-out time over exposure time; `times` cover both, as [0, 1].
         test_light: linear RGB of `test`, not clipped.
         points, point_colors: some of the surface points in view, and their sRGB colour.
@@ -54,6 +55,7 @@ class SyntheticCapture:
     extent_px: Array
     target_px: Array
     gains: Array
+    tints: Array
     aperture: Array
     focus: Array
     points: Array
@@ -91,6 +93,7 @@ class SyntheticCapture:
             c2w=np.linalg.inv(self.path_viewmats) @ OPENGL_FROM_OPENCV,
             times=self.times * longer,
             gains=self.gains,
+            tints=self.tints,
             readout=np.array(float(self.readout)),
             extent_px=self.extent_px,
             target=np.array([f"{x:g}" for x in self.target_px]),
@@ -203,6 +206,7 @@ def make_capture(
     tests: int = 3,
     noise: float = 0.0,
     gain_stops: float = 0.0,
+    tint_stops: float = 0.0,
     wobble: float | tuple[float, ...] = 0.7,
     samples: int = 2,
     fov_deg: float = 60.0,
@@ -222,6 +226,7 @@ def make_capture(
         tests: held-out sharp views.
         noise: standard deviation of sensor noise at white, in linear light; falls with the root of the light.
         gain_stops: each photo's brightness is 2^x, x uniform in +- this.
+        tint_stops: so is that of each of its channels, on top: its white balance.
         wobble: 0 makes a path straight and even, 1 bends it strongly; photos take the values in turn.
         samples: rays per pixel and sub-frame.
         readout: from the first row's exposure to the last row's, in exposures; `blur_px` is one row's.
@@ -239,9 +244,11 @@ def make_capture(
     disks = np.resize(np.asarray(defocus_px, float), photos)
     lenses = []
     gains = 2 ** rng.uniform(-gain_stops, gain_stops, photos)
+    tints = 2 ** np.random.default_rng([scene.seed, seed, 1]).uniform(-tint_stops, tint_stops, (photos, 3))
     blurred, sharp, depths, paths, extents, seen, seen_colors = [], [], [], [], [], [], []
     still = max(16, samples * 4)
-    for pose, target, disk, bend, gain in zip(middles, targets, disks, wobbles, gains, strict=True):
+    exposed = gains[:, None] * tints
+    for pose, target, disk, bend, gain in zip(middles, targets, disks, wobbles, exposed, strict=True):
         depth, surface = _surface(scene, pose, K, size)
         focus = float(np.quantile(depth, (0.1, 0.9)[len(lenses) % 2]))
         aperture = disk / focal / float(abs(1 / depth - 1 / focus).mean())
@@ -266,7 +273,7 @@ def make_capture(
         photos=_eight_bit(blurred), sharp=_eight_bit(sharp), test=_eight_bit(test), depth=np.stack(depths),
         viewmats=np.linalg.inv(middles), test_viewmats=np.linalg.inv(held_out),
         path_viewmats=np.linalg.inv(np.stack(paths)), times=times, K=K, extent_px=np.array(extents),
-        target_px=targets, gains=gains, readout=readout, test_light=np.stack(test),
+        target_px=targets, gains=gains, tints=tints, readout=readout, test_light=np.stack(test),
         aperture=np.array(lenses)[:, 0], focus=np.array(lenses)[:, 1],
         points=np.concatenate(seen), point_colors=np.concatenate(seen_colors),
     )  # fmt: skip

@@ -78,14 +78,16 @@ def test_the_same_seed_takes_the_same_photos_and_another_does_not(scene):
     assert not np.array_equal(take(1), take(2))
 
 
-def test_gain_and_noise_do_what_they_say(scene):
-    plain, bright, noisy = (
+def test_gain_white_balance_and_noise_do_what_they_say(scene):
+    plain, bright, tinted, noisy = (
         make_capture(scene, photos=2, size=(48, 32), blur_px=0, tests=1, subframes=2, **kind)
-        for kind in ({}, {"gain_stops": 1.0}, {"noise": 0.1})
+        for kind in ({}, {"gain_stops": 1.0}, {"tint_stops": 0.5}, {"noise": 0.1})
     )
     dim = (plain.sharp[0] * 2 < 0.9).all(-1)
     ratio = decoded(bright.photos[0])[dim].mean() / decoded(bright.sharp[0])[dim].mean()
     assert ratio == pytest.approx(bright.gains[0], rel=0.05)
+    ratios = decoded(tinted.photos[0])[dim].mean(0) / decoded(tinted.sharp[0])[dim].mean(0)
+    assert ratios == pytest.approx(tinted.tints[0], rel=0.05) and np.ptp(tinted.tints[0]) > 0.1
     difference = decoded(noisy.photos[0])[dim] - decoded(noisy.sharp[0])[dim]
     assert difference.std() == pytest.approx(0.1 * np.sqrt(decoded(noisy.sharp[0])[dim].mean()), rel=0.2)
 
@@ -104,8 +106,8 @@ def test_a_saved_capture_has_the_files_and_keys_of_a_capture_with_truth(capture,
     truth = np.load(tmp_path / "trajectories.npz")
     shapes = {key: truth[key].shape for key in truth}
     assert shapes == {
-        "c2w": (4, 9, 4, 4), "times": (9,), "gains": (4,), "readout": (), "extent_px": (4,), "target": (4,),
-        "aperture": (4,), "focus": (4,), "row_weights": (48, 9),
+        "c2w": (4, 9, 4, 4), "times": (9,), "gains": (4,), "tints": (4, 3), "readout": (), "extent_px": (4,),
+        "target": (4,), "aperture": (4,), "focus": (4,), "row_weights": (48, 9),
     }  # fmt: skip
     np.testing.assert_allclose(truth["c2w"][2, 4], opengl, atol=1e-9)
     points = PlyData.read(str(tmp_path / transforms["ply_file_path"]))["vertex"]
