@@ -16,7 +16,7 @@ from splatdeblur.errors import CaptureError
 from splatdeblur.exposure import Lens, PixelWeights, Shutter, Static
 from splatdeblur.geometry import log
 from splatdeblur.optimize import Looks, TrainConfig, checkpoint
-from splatdeblur.optimize.occasions import begin
+from splatdeblur.optimize.occasions import passed_before
 from splatdeblur.run import Run
 
 
@@ -76,12 +76,12 @@ def test_forgetting_photos_keeps_what_was_learned_of_the_others(run_copy, small_
             kept = trainer.exposure.get_parameter(f"{part}.{new}")
             assert torch.equal(kept, old.state["exposure"][f"{part}.{index}"])
         moments = trainer.optimizers["motion"].state[trainer.exposure.motion.control_points[new]]
-        assert torch.equal(moments["mean"], old.state["optimizers"]["motion"]["state"][index]["mean"])
+        assert torch.equal(moments["exp_avg"], old.state["optimizers"]["motion"]["state"][index]["exp_avg"])
         assert torch.equal(trainer.exposure.motion.poses[new], old.state["exposure"]["motion.poses"][index])
     assert torch.equal(trainer.scene.means, old.state["scene"]["means"])
     assert set(trainer.queue) <= set(range(4))
     assert (old.state["refits"], old.state["idles"], old.state["unblocked"]) == (3, 4, 2)
-    assert trainer.done == begin(0.5)  # what comes from half-way on comes again
+    assert trainer.done == passed_before(0.5)  # what comes from half-way on comes again
 
 
 def test_a_training_that_is_not_half_done_goes_on_where_it_was(run_copy, small_config):

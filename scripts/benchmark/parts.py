@@ -19,13 +19,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "mean-scene": ("train.average=0",),
     "pose-corrections": ("train.rates.pose=[0,0]",),
     "found-pose-rate": ("train.rates.found_poses=1",),  # tells only with --poses colmap
-    "shared-second-moment": ("train.rates.by_visits=false",),
-    "resting-cameras": ("train.rates.camera_start=0", "train.rates.camera_ramp=0"),
     "coarse-to-fine": ("train.resolution.levels=[1]", "train.resolution.until=[]"),
     "random-background": ("train.random_background=false",),
     "magnitudes": ("train.density.by_magnitude=false", "train.density.threshold=[1.5e-4,1e-4]"),
     "taking-out-idle": ("train.density.idle=0",),
     "unblocking": ("train.unblocks=false",),
-    "late-density": ("train.density.start=0.03",),
     "falling-threshold": ("train.density.threshold=[4.5e-4,4.5e-4]",),
 }

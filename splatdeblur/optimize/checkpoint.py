@@ -14,7 +14,7 @@ from ..geometry import Cameras
 from ..run import atomic_write
 from ..scene import Gaussians
 from .config import TrainConfig
-from .occasions import begin
+from .occasions import passed_before
 from .state import done_by, lasting_as_long
 from .trainer import Trainer
 
@@ -74,7 +74,7 @@ class Checkpoint:
             moments = {new: before["state"][i] for new, i in enumerate(kept) if i in before["state"]}
             groups = [{**g, "params": list(range(len(kept)))} for g in before["param_groups"]]
             optimizers[group] = {"state": moments, "param_groups": groups}
-        again = begin(0.5)
+        again = passed_before(0.5)
         half_time = self.settings["train"]["time_limit"] / 2 or inf
         state = {
             **old,

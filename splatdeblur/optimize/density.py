@@ -42,8 +42,7 @@ class Default:
             things is pulled in all directions at once, so that its plain gradient is small; this has it split all the
             same (AbsGS, Ye et al. 2024). Thresholds are larger then.
         anneal_until: progress at which the end is reached.
-        start, stop: progress between which it works. Early, before paths are known, what pulls at pixels is blur, which
-            is not to be built into the scene.
+        start, stop: progress between which it works.
         every: steps between two refinements; fewer where that is more than 1 / ROUNDS of the training.
         prune_opacity: Gaussians fainter than this are removed.
         idle: four times until half of the training, Gaussians which hardly show in any photo are removed, as many as
@@ -55,7 +54,7 @@ class Default:
     threshold: tuple[float, float] = (4.5e-4, 3e-4)
     by_magnitude: bool = True
     anneal_until: float = 0.3
-    start: float = 0.15
+    start: float = 0.03
     stop: float = 0.6
     every: int = 100
     prune_opacity: float = 0.005

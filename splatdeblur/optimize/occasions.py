@@ -48,7 +48,7 @@ OCCASIONS: dict[str, Occasion] = {
 }
 
 
-def begin(progress: float = 0.0) -> dict[str, int]:
+def passed_before(progress: float) -> dict[str, int]:
     """How many moments of each occasion lie behind a training that comes as far as that, that very moment not."""
     return {name: sum(moment < progress for moment in occasion.at) for name, occasion in OCCASIONS.items()}
 

@@ -22,7 +22,7 @@ from .initial import scene_depths, scene_scale
 from .judging import can_judge
 from .losses import photometric, scene_prior, temporal
 from .noise import NoiseLevel
-from .occasions import attend, begin
+from .occasions import attend, passed_before
 from .optimizers import learning_rates, make_optimizers
 from .photos import SHARP, PhotoSet
 from .readout import READOUT_AT
@@ -87,7 +87,7 @@ class Trainer:
             for frame, velocity in enumerate(photos.velocities):
                 if velocity is not None:
                     self.exposure.motion.go(frame, velocity, self.exposure.span.item())
-        self.optimizers = make_optimizers(self.scene, self.exposure, config.rates)
+        self.optimizers = make_optimizers(self.scene, self.exposure)
         self.density = DensityControl(
             config.density,
             budget=config.budget(len(photos), photos.mean_pixels),
@@ -99,7 +99,7 @@ class Trainer:
         self.mean = SceneMean()
         self.queue: list[int] = []
         self.subframes = [1] * len(photos)
-        self.done = begin()  # moments of each occasion that lie behind
+        self.done = passed_before(0.0)  # moments of each occasion that lie behind
         self.causes = [Cause.UNKNOWN] * len(photos)
 
     def _guess_focus(self) -> None:

@@ -11,7 +11,7 @@ from splatdeblur.optimize import Looks
 from splatdeblur.optimize.causes import Cause, Verdict, simplest
 from splatdeblur.optimize.fits import Fit, smeared
 from splatdeblur.optimize.judging import can_judge, judge_photos, telling
-from splatdeblur.optimize.occasions import begin
+from splatdeblur.optimize.occasions import passed_before
 
 WITH_LENS = replace(
     CONFIG, motion=Bezier(order=3), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=12, spacing_px=1.0)
@@ -208,7 +208,7 @@ def test_photos_that_show_more_than_the_scene_are_not_asked_again(trained):
 
 def test_photos_out_of_focus_keep_hardly_any_path(trained):
     trainer = make_young(trained)
-    trainer.causes[2], trainer.done = Cause.FOCUS, begin(1.0)
+    trainer.causes[2], trainer.done = Cause.FOCUS, passed_before(1.0)
     for frame in (2, 3):
         blame(trainer, frame, (6.0, 0.0))
     trainer.step_number, trainer.queue = 40, [3, 2]

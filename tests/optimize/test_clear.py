@@ -11,7 +11,7 @@ from splatdeblur.optimize import clear
 from splatdeblur.optimize.causes import Cause
 from splatdeblur.optimize.clear import can_clear, clear_sharp, slopes
 from splatdeblur.optimize.noise import NoiseLevel
-from splatdeblur.optimize.occasions import begin
+from splatdeblur.optimize.occasions import passed_before
 
 MOVING = replace(
     CONFIG, motion=Bezier(order=2), lens=Lens(focus=Defocus()), shutter=Shutter(max_subframes=8, spacing_px=1.0)
@@ -61,7 +61,7 @@ def test_only_photos_that_show_more_than_the_scene_are_cleared(soft):
 
 def shorten_training(trainer, steps):
     """Leaves so many steps to go, and nothing besides them."""
-    trainer.step_number, trainer.done = trainer.config.steps - steps, begin(1.0)
+    trainer.step_number, trainer.done = trainer.config.steps - steps, passed_before(1.0)
 
 
 def test_cleared_photos_stay_sharp_through_further_training(soft):

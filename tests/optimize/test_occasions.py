@@ -8,7 +8,7 @@ from optimize.test_trainer import CONFIG, make_trainer
 from splatdeblur.exposure import Bezier, Focused, Lens, Shutter, Static
 from splatdeblur.optimize.density import MCMC
 from splatdeblur.optimize.look_back import LOOK_BACK_AT
-from splatdeblur.optimize.occasions import OCCASIONS, Occasion, attend, begin
+from splatdeblur.optimize.occasions import OCCASIONS, Occasion, attend, passed_before
 from splatdeblur.optimize.state import done_by
 
 LAST = {name: len(occasion.at) for name, occasion in OCCASIONS.items()}
@@ -92,15 +92,15 @@ def test_a_training_that_goes_on_does_nothing_twice(done):
     for _ in range(18):
         trainer.step()
     other.load_state(trainer.state())
-    assert other.done == trainer.done != begin()
+    assert other.done == trainer.done != passed_before(0.0)
     before = len(done)
     other.step()
     assert len(done) == before
 
 
 def test_moments_begin_where_a_training_is_taken_back_to():
-    assert not any(begin().values()) and begin(1.0) == LAST
-    assert begin(0.5) == {
+    assert not any(passed_before(0.0).values()) and passed_before(1.0) == LAST
+    assert passed_before(0.5) == {
         "looks": 3, "readouts": 0, "growths": 2, "judgements": 2, "refits": 1, "idles": 3, "unblocked": 0
     }  # fmt: skip
 
@@ -110,4 +110,4 @@ def test_older_trainings_know_what_lies_behind_them(looks):
     assert done_by({"looks": looks, "idles": 1}) == LAST | {
         "looks": looks, "idles": 1, "readouts": max(looks - len(LOOK_BACK_AT), 0)
     }  # fmt: skip
-    assert done_by(begin(0.5) | {"looks": 1}) == begin(0.5) | {"looks": 1}
+    assert done_by(passed_before(0.5) | {"looks": 1}) == passed_before(0.5) | {"looks": 1}
