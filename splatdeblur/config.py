@@ -1,7 +1,5 @@
 """The settings of a run: one tree of frozen dataclasses, presets as differences from it, strict YAML in and out."""
 
-import contextlib
-import copy
 import dataclasses
 import difflib
 import math
@@ -21,7 +19,6 @@ from .optimize import TrainConfig
 
 DEFAULT_PRESET = "auto"
 ENDLESS = float("inf")
-RETIRED_RATES = {"by_visits"}  # settings of older versions, in runs that they made
 # Smallest and largest sensible value of each number that would otherwise fail late, hang or train nonsense. Keys that
 # a chosen motion or density control does not have are passed over.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -316,9 +313,5 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def config_from_plain(content: dict[str, Any]) -> Config:
-    """The inverse of `plain`; what older versions wrote is read as well."""
-    content = copy.deepcopy(content)
-    with contextlib.suppress(KeyError, TypeError, AttributeError):  # what is wrong with it is said below
-        for key in RETIRED_RATES:
-            content["train"]["rates"].pop(key, None)
+    """The inverse of `plain`."""
     return merged(Config(), content, Config, "config")

@@ -14,14 +14,6 @@ def test_every_preset_loads_and_survives_yaml(name):
     assert config_from_plain(yaml.safe_load(yaml.safe_dump(plain(config)))) == config
 
 
-def test_settings_that_an_older_version_wrote_are_read():
-    written = plain(Config())
-    written["train"]["rates"]["by_visits"] = True
-    assert config_from_plain(written) == Config() and "by_visits" in written["train"]["rates"]
-    with pytest.raises(ConfigError, match="by_visits does not exist"):
-        with_settings(Config(), ("train.rates.by_visits=false",))
-
-
 def test_the_presets_of_the_contract_are_there():
     baselines = {"splat", "deblurgs", "bad-gaussians", "bags", "deblurring-3dgs", "comogaussian"}
     assert {"auto", "fast", "quality"} | baselines <= set(presets())

@@ -19,6 +19,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "mean-scene": ("train.average=0",),
     "pose-corrections": ("train.rates.pose=[0,0]",),
     "found-pose-rate": ("train.rates.found_poses=1",),  # tells only with --poses colmap
+    "shared-second-moment": ("train.rates.by_visits=false",),
     "coarse-to-fine": ("train.resolution.levels=[1]", "train.resolution.until=[]"),
     "random-background": ("train.random_background=false",),
     "magnitudes": ("train.density.by_magnitude=false", "train.density.threshold=[1.5e-4,1e-4]"),

@@ -1,36 +1,20 @@
 """One optimizer for each kind of parameter, and how fast each moves when."""
 
+from functools import partial
+
 import torch
 
 from ..exposure import Exposure
 from ..scene import Gaussians
 from .look_back import LOOK_BACK_AT
 from .schedules import LearningRates, geometric, ramp
-
-EPS = 1e-15
-
-
-class RestlessAdam(torch.optim.Adam):
-    """Adam in which the momentum of a photo's visit plays out in the steps after it, as by gradients of zero.
-
-    As its second moment knows those zeros, a visit moves a parameter by several rates. Resting between visits, with
-    any rate and momentum that was tried, gains came out worse.
-    """
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """One step of all parameters."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-        super().step(closure)
+from .visits import VisitAdam
 
 
-def make_optimizers(scene: Gaussians, exposure: Exposure) -> dict[str, torch.optim.Optimizer]:
+def make_optimizers(scene: Gaussians, exposure: Exposure, rates: LearningRates) -> dict[str, torch.optim.Optimizer]:
     """By name; of the exposures' parameters only those that there are. Their rates are set at every step."""
     of_scene = {
-        name: torch.optim.Adam([parameter], lr=0.0, eps=EPS, fused=True) for name, parameter in scene.params.items()
+        name: torch.optim.Adam([parameter], lr=0.0, eps=1e-15, fused=True) for name, parameter in scene.params.items()
     }
     lens = exposure.lens
     of_photos = exposure.motion.of_photos() | {
@@ -39,9 +23,11 @@ def make_optimizers(scene: Gaussians, exposure: Exposure) -> dict[str, torch.opt
         "focus": [] if lens.focus is None else list(lens.focus.focus),
         "embeddings": [] if lens.kernels is None else list(lens.kernels.embeddings),
     }
-    adams = dict.fromkeys(of_photos, torch.optim.Adam) | {"tone": RestlessAdam}
+    adam = VisitAdam if rates.by_visits else partial(torch.optim.Adam, eps=1e-15)
+    # Resting between visits, with any rate and momentum that was tried, gains came out worse.
+    adams = dict.fromkeys(of_photos, adam) | {"tone": partial(VisitAdam, rests=False)}
     result = of_scene | {
-        name: adams[name](parameters, lr=0.0, eps=EPS, fused=True)
+        name: adams[name](parameters, lr=0.0)
         for name, parameters in of_photos.items()
         if any(p.numel() for p in parameters)
     }

@@ -36,8 +36,9 @@ class LearningRates:
         tone: start and end for the log of gains: a photo is seen a few dozen times only, and gains differ by factors.
         readout: start and end for the logit of the read-out's part of the largest.
         response: start and end for the log slopes of the response and the log of the light lost in the corners.
-        camera_start: share of the training before which cameras rest, so that the scene can take shape; no gain in
-            `auto`, whose photos begin small.
+        by_visits: photos share the second moment of Adam (`visits.VisitAdam`), so that those with little to gain move
+            little.
+        camera_start: share of the training before which cameras rest, so that the scene can take shape.
         camera_ramp: share of the training over which camera learning rates rise from 0.
     """
 
@@ -58,6 +59,7 @@ class LearningRates:
     kernels: float = 5e-4
     readout: tuple[float, float] = (6e-2, 2e-3)
     response: tuple[float, float] = (1e-2, 3e-4)
+    by_visits: bool = True
     camera_start: float = 0.0
     camera_ramp: float = 0.0
 

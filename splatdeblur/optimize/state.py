@@ -88,13 +88,10 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
         trainer.scene.params[name] = torch.nn.Parameter(value.detach().clone().to(device))
     exposure = lasting_as_long(state["exposure"], trainer.exposure, trainer.config)
     trainer.exposure.load_state_dict(exposure)
-    trainer.optimizers = make_optimizers(trainer.scene, trainer.exposure)
+    trainer.optimizers = make_optimizers(trainer.scene, trainer.exposure, trainer.config.rates)
     for name, optimizer in trainer.optimizers.items():
-        memory = state["optimizers"][name]
-        is_of_another_order = name == "motion" and exposure is not state["exposure"]
-        is_of_another_kind = "square" in memory["param_groups"][0]  # older versions' photos shared a second moment
-        if not is_of_another_order and not is_of_another_kind:
-            optimizer.load_state_dict(deepcopy(memory))  # Adam would work on the state's own
+        if name != "motion" or exposure is state["exposure"]:  # else it remembers curves of another order
+            optimizer.load_state_dict(deepcopy(state["optimizers"][name]))  # Adam would work on the state's own
     trainer.density.state = {
         k: v.clone().to(device) if isinstance(v, Tensor) else v for k, v in state["density"].items()
     }

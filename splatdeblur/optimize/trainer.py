@@ -87,7 +87,7 @@ class Trainer:
             for frame, velocity in enumerate(photos.velocities):
                 if velocity is not None:
                     self.exposure.motion.go(frame, velocity, self.exposure.span.item())
-        self.optimizers = make_optimizers(self.scene, self.exposure)
+        self.optimizers = make_optimizers(self.scene, self.exposure, config.rates)
         self.density = DensityControl(
             config.density,
             budget=config.budget(len(photos), photos.mean_pixels),

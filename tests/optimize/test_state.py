@@ -1,6 +1,5 @@
 """A training that was interrupted goes on as if it had not been."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -27,21 +26,6 @@ def test_resuming_equals_an_uninterrupted_run_bit_for_bit(density, tmp_path):
     for _ in second.run():
         pass
     assert torch.equal(everything(second), everything(straight))
-
-
-def test_a_training_of_an_older_version_whose_photos_shared_a_second_moment_goes_on():
-    begun, again = make_trainer(CONFIG), make_trainer(CONFIG)
-    for _ in range(12):
-        begun.step()
-    state = deepcopy(begun.state())
-    group = {"lr": 1e-3, "betas": (0.9, 0.999), "steps": 12, "square": torch.ones(6), "params": list(range(4))}
-    for name in ("motion", "tone"):
-        moments = {0: {"steps": 12, "mean": torch.zeros(1)}}
-        state["optimizers"][name] = {"state": moments, "param_groups": [group]}
-    again.load_state(state)
-    assert not again.optimizers["motion"].state and again.optimizers["pose"].state
-    again.step()
-    assert again.step_number == 13
 
 
 def test_the_cameras_own_settings_are_learned_and_resume_bit_for_bit(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from splatdeblur import pipeline
 from splatdeblur.config import config_from_plain
 from splatdeblur.optimize import Trainer, checkpoint, trainer
+from splatdeblur.optimize.visits import VisitAdam
 from splatdeblur.render import Rasterizer, Render
 from splatdeblur.run import Run
 
@@ -63,6 +64,7 @@ class StepClock:
             for owner, name, part in [
                 (trainer, "photometric", "loss"), (trainer, "scene_prior", "loss"), (trainer, "temporal", "loss"),
                 (adam, "step", "optimizer"), (adam, "zero_grad", "optimizer"),
+                (VisitAdam, "step", "optimizer"), (VisitAdam, "zero_grad", "optimizer"),
                 (density, "before_backward", "density control"), (density, "after_backward", "density control"),
             ]:  # fmt: skip
                 patches.enter_context(patch.object(owner, name, self._timed(part, getattr(owner, name))))
