@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..exposure import Exposure, LensBlur, Motion, RenderFn, SeenAs, Window, as_it_is
+from ..exposure import Exposure, LensBlur, Motion, Photo, RenderFn, SeenAs, Window, as_it_is
 from ..geometry import Cameras
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
@@ -193,28 +193,7 @@ class Trainer:
             error = noise.loss(predicted.srgb, photo, frame, charges, keep)
         else:
             error = charges.of_photo(predicted.srgb, photo, keep)
-        loss = error
-        if charges.opacity or charges.scale:
-            loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)
-        if self.config.loss.temporal and predicted.render.subframes is not None:
-            loss = loss + geometric(1, 0.01, progress) * self.config.loss.temporal * temporal(
-                predicted.render.subframes
-            )
-        if self.config.loss.path:
-            focal = cameras.Ks[frame, 0, 0].item()
-            charge = self.config.loss.path * ramp(progress, *self.config.loss.path_ramp)
-            shows_px = self._moved_px(frame) * focal / self.photos.cameras[-1].Ks[frame, 0, 0].item()
-            free_px = self.config.loss.path_free * shows_px
-            loss = loss + charge * (self.exposure.blur_px(frame, focal) - free_px).clamp(min=0)
-        for share in (predicted.blur.gate, predicted.weighed):
-            if share is not None:
-                loss = loss + self.config.loss.kernels * share.mean()
-        if self.exposure.motion.bends:
-            loss = loss + self.config.loss.bend * self.exposure.strain(frame, num_subframes)
-        if self.exposure.tone.shared_parameters():
-            loss = loss + self.config.loss.response * self.exposure.tone.strain()
-        if self.config.loss.pose_anchor:
-            loss = loss + self.config.loss.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
+        loss = self._charged(error, frame, predicted, level, num_subframes)
 
         note = ""
         if self.watch.is_lost(error.item()):
@@ -237,6 +216,29 @@ class Trainer:
             num_subframes=num_subframes, seconds=self.seconds,
             seconds_left=self.seconds / max(after, 1e-6) * (1 - after), note=note,
         )  # fmt: skip
+
+    def _charged(self, error: Tensor, frame: int, predicted: Photo, level: int, num_subframes: int) -> Tensor:
+        """What a photo leaves unexplained, and what its explanation is charged for."""
+        charges, weights, progress, loss = self.charges[level], self.config.loss, self.progress, error
+        if charges.opacity or charges.scale:
+            loss = loss + scene_prior(self.scene, charges, self.scene_scale, predicted.render.info.is_drawn)
+        if weights.temporal and predicted.render.subframes is not None:
+            loss = loss + geometric(1, 0.01, progress) * weights.temporal * temporal(predicted.render.subframes)
+        if weights.path:
+            focal, finest = (self.photos.cameras[of].Ks[frame, 0, 0].item() for of in (level, -1))
+            free_px = weights.path_free * (self._moved_px(frame) * focal / finest)
+            too_long = (self.exposure.blur_px(frame, focal) - free_px).clamp(min=0)
+            loss = loss + weights.path * ramp(progress, *weights.path_ramp) * too_long
+        for share in (predicted.blur.gate, predicted.weighed):
+            if share is not None:
+                loss = loss + weights.kernels * share.mean()
+        if self.exposure.motion.bends:
+            loss = loss + weights.bend * self.exposure.strain(frame, num_subframes)
+        if self.exposure.tone.shared_parameters():
+            loss = loss + weights.response * self.exposure.tone.strain()
+        if weights.pose_anchor:
+            loss = loss + weights.pose_anchor * self.exposure.motion.pose_delta(frame).square().sum()
+        return loss
 
     def predict(self, level: int, frame: int, num_subframes: int = 1) -> Tensor:
         """A whole photo as the training stands, before black."""
