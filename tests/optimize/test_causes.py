@@ -199,11 +199,11 @@ def test_photos_that_show_more_than_the_scene_are_not_asked_again(trained):
     take(trainer, [((0.0, 0.0), 2.5)] * 6)
     for frame in range(6):
         blame(trainer, frame)
-    trainer.causes = [Cause.SHARP] * 5 + [Cause.UNKNOWN]
+    trainer.causes = [Cause.UNKNOWN] + [Cause.SHARP] * 5
     judge_photos(trainer)
-    assert trainer.causes[:5] == [Cause.SHARP] * 5 and trainer.causes[5] in (Cause.FOCUS, Cause.BOTH)
+    assert trainer.causes[0] in (Cause.FOCUS, Cause.BOTH) and trainer.causes[1:] == [Cause.SHARP] * 5
     have_disks = [bool(focus.any()) for focus in trainer.exposure.lens.focus.focus]
-    assert have_disks == [False] * 5 + [True]
+    assert have_disks == [True] + [False] * 5
 
 
 def test_photos_out_of_focus_keep_hardly_any_path(trained):
