@@ -27,17 +27,18 @@ from .optimize.coverage import extended, known_pixels
 from .optimize.density import Default
 from .optimize.look_back import LOOK_BACK_AT
 from .optimize.losses import unexplained
+from .optimize.refits import can_refit, fit_anew
 from .optimize.relocalize import Guess, Lost, Relocalizer
 from .optimize.state import state_of
 from .poses import Reconstruction
-from .poses.evidence import MAX_RESIDUAL, Evidence
+from .poses.evidence import MAX_RESIDUAL, Evidence, is_explained
 from .poses.lenses import intrinsics
 from .poses.reconstruction import mask_path, photo_path
 from .render import RenderOptions
 from .run import Run
 from .scene import Gaussians
 from .search_starts import Placed
-from .starting import MIN_SIDE_PX, downscale_of, load_photos, make_trainer
+from .starting import MIN_SIDE_PX, downscale_of, load_photos, looks_of, make_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +51,14 @@ MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have to do, until others take their place
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
-MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
+MAX_OF_PROBES = 2.8  # times what is left unexplained of them may be left of a photo that is found
 # Whatever is left of others, of what a shift by 2 % of the width would leave: a scene that explains nothing must find
 # nothing. Photos at their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
 MAX_UNEXPLAINED = 1.0
 # The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
 # any other, at least so much of what a shift would leave.
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
+BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
 NEARLY = 1.3  # times as much left as may be: such a photo may be found in the same place once the scene is better
@@ -119,7 +121,8 @@ class Search:
         self.tries: Counter[str] = Counter()
         self.looked_among: dict[str, int] = {}  # how many trained photos there were when a photo was last looked for
         self.glanced: dict[str, str | None] = {}  # the trained photo next to a lost one when that was seen elsewhere
-        self.residuals: dict[str, float] = {}  # what is left unexplained of trained photos, relative to those around
+        self.unexplained: dict[str, float] = {}  # of photos when they were trained last, what was left unexplained ...
+        self.residuals: dict[str, float] = {}  # ... and that relative to those around
         self.failures: dict[str, float] = {}  # ... and of lost ones, relative to what may be
         self.kept: Reconstruction | None = None  # what the last small training left
         self.allowance: float | None = None  # what may be left unexplained of a photo that the scene has not seen
@@ -179,11 +182,16 @@ class Search:
     def _doubted(self) -> list[str]:
         """Trained photos that the scene explains badly, or was only begun with, to be looked for in a scene without
         them."""
-        doubted = [n for n in self.names if self.residuals[n] > MAX_RESIDUAL and self.tries[n] < TRIES]
+        doubted = [n for n in self.names if self.tries[n] < TRIES and not is_explained(*self._left_of(n))]
         for further in ([n for n in self.seeds if n not in doubted], []):
             if len(self.names) - len(doubted) - len(further) >= MIN_FIRM:
                 return doubted + further
         return []
+
+    def _left_of(self, name: str) -> tuple[float, float | None]:
+        """What is left unexplained of a photo that was trained: relative to those around it, and to what may be of
+        photos that the scene has not seen."""
+        return self.residuals[name], None if self.allowance is None else self.unexplained[name] / self.allowance
 
     def _is_late(self) -> bool:
         return time.monotonic() > self.deadline
@@ -199,21 +207,29 @@ class Search:
     def _train(self) -> None:
         for event in self.trainer.run():
             self.on_progress(event.progress, f"poses by rendering: a small scene, photos at {event.psnr:.0f} dB")
+        self._look_at_trained()
+        bad = sorted(range(len(self.names)), key=lambda frame: self.residuals[self.names[frame]], reverse=True)
+        bad = [frame for frame in bad if self.residuals[self.names[frame]] > BADLY]
+        if bad and can_refit(self.trainer) and fit_anew(self.trainer, bad):
+            self._look_at_trained()
+        self.kept = self.result()
+
+    def _look_at_trained(self) -> None:
+        """Where trained photos were taken, and what is left unexplained of them, for itself and in terms of others."""
         trainer = self.trainer
         self.poses = _poses(trainer)
-        self.unexplained = [
-            unexplained(trainer.residual(frame), trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim)
-            for frame, keep in enumerate(trainer.photos.keeps[-1])
-        ]
+        for frame, (name, keep) in enumerate(zip(self.names, trainer.photos.keeps[-1], strict=True)):
+            self.unexplained[name] = unexplained(
+                trainer.residual(frame), trainer.photos.pictures[-1][frame], keep, trainer.config.loss.dssim
+            )
         for frame, name in enumerate(self.names):
-            self.residuals[name] = self.unexplained[frame] / self._usual(self.poses[frame], besides=frame)
-        self.kept = self.result()
+            self.residuals[name] = self.unexplained[name] / self._usual(self.poses[frame], besides=frame)
 
     def _usual(self, viewmat: Float[Tensor, "4 4"], besides: int | None = None) -> float:
         """What is left unexplained of the trained photos nearest to a pose."""
         apart = (inverse(self.poses)[:, :3, 3] - inverse(viewmat)[:3, 3]).norm(dim=-1)
         near = [frame for frame in apart.argsort().tolist() if frame != besides][:NEIGHBOURS]
-        return max(median(self.unexplained[frame] for frame in near), 1e-6)
+        return max(median(self.unexplained[self.names[frame]] for frame in near), 1e-6)
 
     def _round(self, names: list[str]) -> dict[str, Guess]:
         """Those of some lost photos that are found: about where they were thought to be, which is quickly seen, or,
@@ -282,14 +298,16 @@ class Search:
     def _photo(self, name: str) -> Lost:
         downscale, device = self.config.downscale, self.trainer.rasterizer.device
         full, mask = self._full_camera(name).to(device, torch.float32), mask_path(self.run, name)
+        picture = read_photo(photo_path(self.run, name), downscale)
         centers = inverse(self.poses)[:, :3, 3]
         apart = torch.cdist(centers, centers).fill_diagonal_(torch.inf)
         return Lost(
-            picture=read_photo(photo_path(self.run, name), downscale).to(device),
+            picture=picture.to(device),
             camera=full.resized(*reduced_size(full.width, full.height, downscale)),
             keep=mask and read_mask(mask, downscale).to(device),
             depth=self.trainer.exposure.motion.units[:, 0].median().item(),
             spacing=apart.min(dim=1).values.median().item(),
+            blur_px=looks_of((picture,), self.config.train)[0].blur_px,
         )
 
     def _likely(self, name: str) -> Float[Tensor, "start 4 4"]:
@@ -317,7 +335,9 @@ class Search:
         """A trainer that goes on from the middle of its schedule, with photos that were found, without others."""
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
-        self.failures |= {name: self.residuals[name] / MAX_RESIDUAL for name in doubted}
+        for name in doubted:
+            residual, unlikely = self._left_of(name)
+            self.failures[name] = residual / MAX_RESIDUAL if unlikely is None else unlikely
         for name in doubted:
             self.looked_among.pop(name, None)
             if name in self.seeds:
@@ -368,9 +388,13 @@ class Search:
         before, poses = self.before, dict(zip(self.names, self.poses, strict=True))
         names = tuple(n for n in self.order if n in poses or n in before.names)
         viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
-        found = {name: Evidence.by_rendering(self.residuals[name]) for name in poses if self.tries[name]}
-        told = self.residuals.keys() - set(self.seeds)
-        kept = {name: replace(e, residual=self.residuals[name]) for name, e in before.evidence.items() if name in told}
+        left = {name: self._left_of(name) for name in self.residuals if name not in self.seeds}
+        found = {name: Evidence.by_rendering(*self._left_of(name)) for name in poses if self.tries[name]}
+        kept = {
+            name: replace(before.evidence[name], residual=residual, unlikely=unlikely)
+            for name, (residual, unlikely) in left.items()
+            if name in before.evidence
+        }
         return replace(
             before,
             names=names,

@@ -74,7 +74,7 @@ def load_photos(run: Run, config: Config, names: tuple[str, ...], full: Cameras)
     _require_sense(cameras, downscale)
     photos = PhotoSet.build(names, cameras, pictures, config.train.resolution.levels, masks)
     timing = timing_of(Capture.load(run.capture), names) if isinstance(config.train.motion, Trajectory) else None
-    return replace(photos, looks=_looks(photos.pictures[-1], config.train), timing=timing)
+    return replace(photos, looks=looks_of(photos.pictures[-1], config.train), timing=timing)
 
 
 def timing_of(shots: Capture, names: tuple[str, ...]) -> Timing:
@@ -122,7 +122,7 @@ def _chosen(reconstruction: Reconstruction, choices: Choices, believed: Collecti
     return chosen
 
 
-def _looks(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
+def looks_of(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
     """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
     blurs = not isinstance(settings.motion, Static) or isinstance(settings.lens.focus, Defocus)
     if not blurs or not (settings.max_path or settings.loss.path):

@@ -122,7 +122,7 @@ def test_training_is_told_how_blurred_each_photo_looks(run_copy, small_config):
 def test_a_photo_without_texture_counts_as_blurred_as_the_others():
     sharp = shapes(128, 160, seed=1)
     pictures = (sharp, torch.full_like(sharp, 0.5), streaked(sharp, 12.0, 20.0))
-    looks = starting._looks(pictures, TrainConfig())
+    looks = starting.looks_of(pictures, TrainConfig())
     little, unknown, much = (seen.blur_px for seen in looks)
     assert little < 3 < 6 < much < 24
     assert little <= unknown <= much

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,8 +156,10 @@ def test_a_search_begins_with_the_least_doubtful_where_few_are_firm_and_believes
 def test_what_a_search_began_with_has_to_be_found_once_others_were():
     names = tuple("abcdef")
     began = SimpleNamespace(
-        seeds=["a", "b"], names=names, residuals=dict.fromkeys(names, 1.0), tries=dict.fromkeys(names, 0)
-    )
+        seeds=["a", "b"], names=names, residuals=dict.fromkeys(names, 1.0), tries=dict.fromkeys(names, 0),
+        allowance=None,
+    )  # fmt: skip
+    began._left_of = partial(search.Search._left_of, began)
     assert search.Search._doubted(began) == []
     began.names += ("g",)
     began.residuals["g"], began.tries["g"] = 1.0, 1

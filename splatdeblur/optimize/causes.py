@@ -172,6 +172,29 @@ def lens_alone(
         return fit_lens(still.light, _relative(exposure, frame, still), focal_px, error)
 
 
+@torch.no_grad()
+def path_alone(
+    exposure: Exposure,
+    frame: int,
+    still: Still,
+    photo: Float[Tensor, "height width 3"],
+    keep: Bool[Tensor, "height width"] | None,
+    *,
+    focal_px: float,
+    looks: Looks,
+    charges: Loss,
+) -> Fit:
+    """The plain path that suits a whole photo best, through the lens that is known of it."""
+    height, width = still.nearness.shape
+    error = _error_of(exposure, frame, still, photo, keep, Window.whole(width, height), charges)
+    focus, radius_px = exposure.lens.focus, None
+    if focus is not None and focus.focus[frame].any():
+        aperture, vergence = focus.focus[frame].detach()
+        radius_px = focal_px * (aperture * _relative(exposure, frame, still) - vergence).abs()
+    with torch.enable_grad():
+        return fit_path(still.light, looks.blur_px, lambda light, _: error(light, radius_px))
+
+
 def _error_of(
     exposure: Exposure,
     frame: int,

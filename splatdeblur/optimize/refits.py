@@ -6,7 +6,8 @@ for speed, as many steps as a whole training has for the photo take moments.
 
 Scenes learn to live with wrong paths, so that a photo need not stand out for it. A path that covers its own extent more
 than once, there and back and there again, may be what the camera did, or what a plain stroke was folded into. So such
-paths are fitted from a plain stroke, too; at full size, as small pictures mislead.
+paths are fitted from a plain stroke, too; at full size, as small pictures mislead. Those that explain their photo badly
+are fitted from the plain path, of all, that suits it best: from a wrong one, steps rarely find the way.
 
 A path that is a little wrong leaves its photo softer than it should be, which disks out of focus then make up for. So
 photos that both are found to blur, by the last judgement, are fitted without the disks: half way through seven
@@ -16,7 +17,7 @@ photos that need their disks some stood still after all: false paths, taken away
 ones 1.13 or more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf, pi
 from statistics import median
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..exposure.motion import Motion
-from .causes import JUDGE_AT, Cause
+from .causes import JUDGE_AT, SHORTEST_PX, Cause, Still, path_alone
 from .clear import can_clear, clear_sharp
 from .judging import STILL_PATH
 from .losses import unexplained
@@ -103,6 +104,12 @@ def can_refit(trainer: "Trainer") -> bool:
     """Whether photos have paths of their own."""
     motion = trainer.exposure.motion
     return isinstance(motion, Motion) and trainer.exposure.has_motion and not motion.bends
+
+
+@torch.no_grad()
+def fit_anew(trainer: "Trainer", frames: Iterable[int]) -> list[int]:
+    """Fits paths and poses of some photos anew, whatever that costs; those that are explained better so."""
+    return [frame for frame in frames if _is_mended(trainer, frame, _from_anew)]
 
 
 def _is_mended(trainer: "Trainer", frame: int, attempt: "Attempt") -> bool:
@@ -194,6 +201,23 @@ def _is_stilled(trainer: "Trainer", frame: int) -> bool:
     return True
 
 
+def _from_anew(trainer: "Trainer", frame: int) -> float:
+    """Fits a path from the plain one that suits the sharp render best, on small photos and then at full size; what that
+    leaves there."""
+    exposure, photos, camera = trainer.exposure, trainer.photos, trainer.photos.cameras[-1].at(frame)
+    looks, focal_px = photos.looks[frame], camera.Ks[0, 0, 0].item()
+    if exposure.shutter.shutter.is_rolling or not SHORTEST_PX <= looks.blur_px < inf:
+        return inf
+    still = Still.of(trainer.render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
+    path = path_alone(
+        exposure, frame, still, photos.pictures[-1][frame], photos.keeps[-1][frame],
+        focal_px=focal_px, looks=looks, charges=trainer.charges[-1],
+    )  # fmt: skip
+    exposure.motion.trace(frame, *(path.values / focal_px))
+    _descend(trainer, frame, _small(trainer), STEPS)
+    return _descend(trainer, frame, -1, STEPS // 2)
+
+
 def _from_here(trainer: "Trainer", frame: int) -> float:
     """Fits a path from what it is on small photos; what that leaves at full size."""
     _descend(trainer, frame, _small(trainer), STEPS)
@@ -220,7 +244,7 @@ def _from_turned(trainer: "Trainer", frame: int) -> float:
 
 Attempt = Callable[["Trainer", int], float]
 # One after the other, and how many steps of the training each is worth.
-WAYS: dict[Attempt, int] = {_from_unfolded: 25, _from_here: 25, _from_turned: 50}
+WAYS: dict[Attempt, int] = {_from_unfolded: 25, _from_anew: 40, _from_here: 25, _from_turned: 50}
 
 
 def _small(trainer: "Trainer") -> int:

@@ -16,7 +16,9 @@ from ..exposure import Exposure, Tone
 from ..geometry import Cameras, exp, linear_from_srgb, srgb_from_linear
 from ..render import Burst, Rasterizer, Render, RenderOptions
 from ..scene import Gaussians
+from .causes import SHORTEST_PX
 from .config import TrainConfig
+from .fits import fit_path
 from .losses import photometric
 from .photos import reduced_mask
 from .schedules import geometric
@@ -55,6 +57,7 @@ class Lost:
         keep: the pixels that count; None for all.
         depth: typical z-depth of the scene, in world units.
         spacing: typical distance between neighbouring cameras, in world units.
+        blur_px: how far a point smears, by the photo itself; infinity where that is not known.
     """
 
     picture: Float[Tensor, "height width 3"]
@@ -62,6 +65,7 @@ class Lost:
     keep: Bool[Tensor, "height width"] | None
     depth: float
     spacing: float
+    blur_px: float = inf
 
     def at_level(self, level: int) -> "Lost":
         """Reduced by 2^level."""
@@ -71,6 +75,7 @@ class Lost:
             picture=resize_photo(self.picture, width, height),
             camera=self.camera.resized(width, height),
             keep=reduced_mask(self.keep, width, height),
+            blur_px=self.blur_px / 2**level,
         )
 
     @property
@@ -106,7 +111,20 @@ class Relocalizer:
             is_thumbnail = level == lost.thumbnail_level
             refined = sorted((self.refine(small, g, steps, is_thumbnail) for g in guesses), key=lambda g: g.loss)
             guesses = refined[: max(1, min(len(refined), KEPT) // 2)]
-        return guesses[0]
+        return min(guesses[0], self._with_path_anew(lost, guesses[0]), key=lambda g: g.loss)
+
+    def _with_path_anew(self, lost: Lost, guess: Guess) -> Guess:
+        """A guess refined from the plain path that suits the photo best there: from a random one, steps often lead to a
+        path that is folded, or runs the wrong way."""
+        if not self.config.motion.controls or not SHORTEST_PX <= lost.blur_px < inf:
+            return guess
+        focal_px, exposure = lost.camera.Ks[0, 0, 0].item(), self._exposure(lost, guess.viewmat[None])
+        with torch.no_grad():
+            sharp = self._drawing(lost)(guess.viewmat[None], Burst(guess.viewmat.new_ones(1))).rgb[0]
+        path = fit_path(sharp, lost.blur_px, lambda light, _: self._error(lost, srgb_from_linear(light)))
+        exposure.motion.trace(0, *(path.values / focal_px))
+        control = exposure.motion.control_points[0].detach()
+        return self.refine(lost, Guess(guess.viewmat, control, inf), STEPS[0])
 
     def guess(self, viewmat: Float[Tensor, "4 4"]) -> Guess:
         """A pose without a path, of which nothing is known yet."""
