@@ -153,6 +153,19 @@ def test_a_search_begins_with_the_least_doubtful_where_few_are_firm_and_believes
     assert found.doubtful.keys() == before.doubtful.keys()
 
 
+def test_photos_that_the_small_scene_explains_badly_get_paths_anew_the_worst_first(posed, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(posed.folder, tmp_path / "run"))
+    for name, value in {"STEPS": 2, "STEPS_PER_PHOTO": 0, "BADLY": 0.0}.items():
+        monkeypatch.setattr(search, name, value)
+    given: list[int] = []
+    monkeypatch.setattr(search, "fit_anew", lambda trainer, frames: given.extend(frames))
+    before = load_reconstruction(run)
+    begun = search.Search(run, CONFIG, before, [n for n in before.names if n not in before.doubtful], lambda *_: None)
+    begun._train()
+    left = [begun.residuals[begun.names[frame]] for frame in given]
+    assert len(left) == len(begun.names) and left == sorted(left, reverse=True)
+
+
 def test_what_a_search_began_with_has_to_be_found_once_others_were():
     names = tuple("abcdef")
     began = SimpleNamespace(

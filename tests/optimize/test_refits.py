@@ -11,6 +11,7 @@ from splatdeblur.exposure import Bezier, Defocus, Lens, Shutter, Static
 from splatdeblur.optimize import Trainer, refits
 from splatdeblur.optimize.causes import Cause
 from splatdeblur.optimize.occasions import OCCASIONS
+from splatdeblur.optimize.photos import Looks
 
 MOVING = replace(CONFIG, motion=Bezier(order=2), shutter=Shutter(max_subframes=8, spacing_px=1.0), steps=240)
 STROKE = torch.tensor([0.1, 0, 0, 0, 0, 0])  # from its middle to either end
@@ -98,6 +99,20 @@ def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, mon
         before = refits._error(misled, -1, FOLDED)
         assert refits._is_mended(misled, FOLDED, refits._from_turned)
         assert refits._error(misled, -1, FOLDED) < 0.5 * before
+
+
+def test_where_a_path_is_all_wrong_it_is_fitted_from_the_plain_one_that_suits_best(misled):
+    motion, photos = misled.exposure.motion, misled.photos
+    with torch.no_grad():
+        motion.control_points[FOLDED].copy_(torch.linspace(-1, 1, 3)[:, None] * STROKE.roll(1))  # across the true one
+        assert not refits.fit_anew(misled, [FOLDED])  # nobody has looked how long it shows
+        assert torch.equal(motion.control_points[FOLDED][-1], STROKE.roll(1))
+        misled.photos = replace(photos, looks=(Looks(blur_px=11.0, most_px=11.0),) * len(photos))
+        before = refits._error(misled, -1, FOLDED)
+    others = [p.clone() for p in motion.control_points]
+    assert refits.fit_anew(misled, [FOLDED]) == [FOLDED]
+    assert refits._error(misled, -1, FOLDED) < 0.7 * before and 10 < length_px(misled) < 12.5  # true is 11.1
+    assert [torch.equal(*points) for points in zip(others, motion.control_points)].count(False) == 1
 
 
 def out_of_focus(moved: tuple[int, ...]) -> tuple[Trainer, torch.Tensor]:

@@ -6,7 +6,7 @@ import torch
 from splatdeblur.exposure import Exposure, Static, Tone
 from splatdeblur.geometry import Cameras, exp, inverse, log, look_at
 from splatdeblur.optimize import TrainConfig
-from splatdeblur.optimize.relocalize import Lost, Relocalizer
+from splatdeblur.optimize.relocalize import Guess, Lost, Relocalizer
 from splatdeblur.render import RenderOptions
 from splatdeblur.render.cpu import CpuRasterizer
 from splatdeblur.scene import Gaussians, from_points
@@ -89,6 +89,18 @@ def test_a_blurred_dark_photo_is_found_where_it_was_taken(scene):
     motion = blurred_exposure(cameras.at(3)).motion
     motion.control_points[0].data.copy_(found.path)
     assert 0.5 * path_px < motion.length_px(0, FOCAL) < 2 * path_px
+
+
+def test_a_path_that_no_step_finds_is_the_plain_one_that_suits_best(scene):
+    camera = cameras_around(5).at(2)
+    lost = lost_photo(scene, camera, path_px=24.0)
+    finder = Relocalizer(scene, CpuRasterizer(), CONFIG, generator(1))
+    across = torch.tensor([[-1.0], [-0.3], [0.3], [1.0]]) * torch.tensor([0, 0, 0, 0.08, 0.1, 0])
+    wrong = Guess(camera.viewmats[0], across, float("inf"))
+    stuck = finder.settle(lost, [wrong])
+    found = finder.settle(replace(lost, blur_px=24.0), [wrong])
+    assert found.loss < 0.5 * stuck.loss
+    assert apart(found.viewmat, camera.viewmats[0])[0] < 0.5 * apart(stuck.viewmat, camera.viewmats[0])[0]
 
 
 def test_masked_pixels_do_not_mislead(scene):

@@ -122,3 +122,12 @@ def test_firmness_falls_below_one_where_there_is_a_doubt(part):
     factor = 4.0 if part in ("slack", "jump", "shift") else 0.25
     weak = replace(firm, **{part: type(getattr(firm, part))(getattr(firm, part) * factor)})
     assert 0.49 < weak.firmness < 0.53 and weak.doubt
+
+
+@pytest.mark.parametrize(
+    ("residual", "unlikely", "is_doubtful"),
+    [(2.4, None, False), (2.6, None, True), (2.6, 0.9, False), (1.7, 3.0, False), (1.9, 1.1, True), (4.0, 0.9, False)],
+)
+def test_a_render_tells_by_photos_around_and_by_unseen_ones(residual, unlikely, is_doubtful):
+    doubt = Evidence.by_rendering(residual, unlikely).doubt
+    assert bool(doubt) == is_doubtful == (f"{residual} times as much unexplained" in doubt)
