@@ -58,6 +58,9 @@ MAX_UNEXPLAINED = 1.0
 # The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
 # any other, at least so much of what a shift would leave.
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
+# Of what a shift would leave: where more may be left of unseen photos, the scene is too poor for that to tell right
+# poses of trained photos, which have shaped it, from wrong ones.
+TELLING = 0.4
 BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
@@ -191,7 +194,8 @@ class Search:
     def _left_of(self, name: str) -> tuple[float, float | None]:
         """What is left unexplained of a photo that was trained: relative to those around it, and to what may be of
         photos that the scene has not seen."""
-        return self.residuals[name], None if self.allowance is None else self.unexplained[name] / self.allowance
+        is_telling = self.allowance is not None and self.allowance <= TELLING
+        return self.residuals[name], self.unexplained[name] / self.allowance if is_telling else None
 
     def _is_late(self) -> bool:
         return time.monotonic() > self.deadline
