@@ -166,6 +166,12 @@ def test_photos_that_the_small_scene_explains_badly_get_paths_anew_the_worst_fir
     assert len(left) == len(begun.names) and left == sorted(left, reverse=True)
 
 
+@pytest.mark.parametrize(("allowance", "unlikely"), [(None, None), (0.2, 1.5), (0.6, None)])
+def test_unseen_photos_tell_of_trained_ones_where_the_scene_explains_them(allowance, unlikely):
+    stand_in = SimpleNamespace(residuals={"a": 2.0}, unexplained={"a": 0.3}, allowance=allowance)
+    assert search.Search._left_of(stand_in, "a") == (2.0, unlikely and pytest.approx(unlikely))
+
+
 def test_what_a_search_began_with_has_to_be_found_once_others_were():
     names = tuple("abcdef")
     began = SimpleNamespace(
