@@ -51,16 +51,17 @@ MIN_FIRM = 5  # photos; a scene of fewer tells little about where others were
 MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have to do, until others take their place
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
-MAX_OF_PROBES = 2.8  # times what is left unexplained of them may be left of a photo that is found
+MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
+AMPLE_OF_PROBES = 2.8  # ... as long as that is no more than TELLING
 # Whatever is left of others, of what a shift by 2 % of the width would leave: a scene that explains nothing must find
 # nothing. Photos at their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
 MAX_UNEXPLAINED = 1.0
-# The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
+# So much and less tells of right poses. Where more may be left of unseen photos, the scene is too poor for that to tell
+# right poses of trained photos, which have shaped it, from wrong ones.
+TELLING = 0.4
+# The most where there are too few photos for probes, in terms of trained ones; as those few are explained better than
 # any other, at least so much of what a shift would leave.
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
-# Of what a shift would leave: where more may be left of unseen photos, the scene is too poor for that to tell right
-# poses of trained photos, which have shaped it, from wrong ones.
-TELLING = 0.4
 BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
@@ -156,7 +157,8 @@ class Search:
             guesses[name], part = self._settled(lost, self._relocalizer.settle(lost, [start]))
             left.append(part)
         if left := [part for part in left if isfinite(part)]:
-            self.allowance = MAX_OF_PROBES * median(left)
+            ample = min(AMPLE_OF_PROBES * median(left), TELLING)
+            self.allowance = max(MAX_OF_PROBES * median(left), ample)
             logger.info(
                 "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
             )
