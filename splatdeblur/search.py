@@ -52,14 +52,13 @@ MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
-AMPLE_OF_PROBES = 2.8  # ... as long as that is no more than TELLING
-# Whatever is left of others, of what a shift by 2 % of the width would leave: a scene that explains nothing must find
-# nothing. Photos at their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
+# ... or so many, as long as that is no more than TELLING of what a shift by 2 % of the width would leave. Where more may
+# be left of unseen photos, the scene is too poor to tell right poses of trained photos, which have shaped it.
+AMPLE_OF_PROBES, TELLING = 2.8, 0.4
+# Whatever is left of others, of what that shift would leave: a scene that explains nothing must find nothing. Photos at
+# their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
 MAX_UNEXPLAINED = 1.0
-# So much and less tells of right poses. Where more may be left of unseen photos, the scene is too poor for that to tell
-# right poses of trained photos, which have shaped it, from wrong ones.
-TELLING = 0.4
-# The most where there are too few photos for probes, in terms of trained ones; as those few are explained better than
+# The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
 # any other, at least so much of what a shift would leave.
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
 BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew
