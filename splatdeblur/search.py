@@ -52,7 +52,7 @@ MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
-# ... or so many, as long as that is no more than TELLING of what a shift by 2 % of the width would leave. Where more may
+# ... or so many, if that is no more than TELLING of what a shift by 2 % of the width would leave. Where more may
 # be left of unseen photos, the scene is too poor to tell right poses of trained photos, which have shaped it.
 AMPLE_OF_PROBES, TELLING = 2.8, 0.4
 # Whatever is left of others, of what that shift would leave: a scene that explains nothing must find nothing. Photos at
