@@ -343,7 +343,6 @@ class Search:
         for name in doubted:
             residual, unlikely = self._left_of(name)
             self.failures[name] = residual / MAX_RESIDUAL if unlikely is None else unlikely
-        for name in doubted:
             self.looked_among.pop(name, None)
             if name in self.seeds:
                 self.seeds.remove(name)
@@ -394,7 +393,7 @@ class Search:
         names = tuple(n for n in self.order if n in poses or n in before.names)
         viewmats = [poses.get(name, self._full_camera(name).viewmats[0]) for name in names]
         left = {name: self._left_of(name) for name in self.residuals if name not in self.seeds}
-        found = {name: Evidence.by_rendering(*self._left_of(name)) for name in poses if self.tries[name]}
+        found = {name: Evidence.by_rendering(*left[name]) for name in left if name in poses and self.tries[name]}
         kept = {
             name: replace(before.evidence[name], residual=residual, unlikely=unlikely)
             for name, (residual, unlikely) in left.items()
