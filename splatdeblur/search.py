@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from math import inf, isfinite
 from statistics import median
 
@@ -27,6 +28,7 @@ from .optimize.coverage import extended, known_pixels
 from .optimize.density import Default
 from .optimize.look_back import LOOK_BACK_AT
 from .optimize.losses import unexplained
+from .optimize.photos import blanked_where_masked
 from .optimize.refits import can_refit, fit_anew
 from .optimize.relocalize import Guess, Lost, Relocalizer
 from .optimize.state import state_of
@@ -52,8 +54,8 @@ MOST_SEEDS = 6  # photos to begin with where so few are firm: doubtful ones have
 NEIGHBOURS = 6  # photos that one is compared with
 PROBES = 3  # photos with firm poses that the first small scene does without, to see how well it explains such
 MAX_OF_PROBES = 2.2  # times what is left unexplained of them may be left of a photo that is found
-# ... or so many, if that is no more than TELLING of what a shift by 2 % of the width would leave. Where more may
-# be left of unseen photos, the scene is too poor to tell right poses of trained photos, which have shaped it.
+# ... or so many, but then no more than TELLING of what a shift by 2 % of the width would leave. Where more may be left
+# of unseen photos, the scene is too poor to tell by them which poses of trained photos, that have shaped it, are right.
 AMPLE_OF_PROBES, TELLING = 2.8, 0.4
 # Whatever is left of others, of what that shift would leave: a scene that explains nothing must find nothing. Photos at
 # their right places leave 0.2 to 0.7, at wrong ones 1.4 and more.
@@ -61,7 +63,8 @@ MAX_UNEXPLAINED = 1.0
 # The same where there are too few photos for probes, in terms of trained ones; as those few are explained better than
 # any other, at least so much of what a shift would leave.
 MAX_OF_TRAINED, MAX_OF_FEW = 2.5, 0.65
-BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew
+BADLY = 1.5  # times what is left of those around it may be left of a trained photo, else its path is fitted anew ...
+MOST_ANEW = 8  # ... of so many, the worst
 MOST_AT_ONCE = 6  # photos looked for between two trainings
 MOST_FAILURES = 2  # in a row, after which a round that has found something ends: what it found shows more of the place
 NEARLY = 1.3  # times as much left as may be: such a photo may be found in the same place once the scene is better
@@ -157,7 +160,8 @@ class Search:
             left.append(part)
         if left := [part for part in left if isfinite(part)]:
             ample = min(AMPLE_OF_PROBES * median(left), TELLING)
-            self.allowance = max(MAX_OF_PROBES * median(left), ample)
+            self.allowance = max(MAX_OF_PROBES * median(left), ample, 1e-6)
+            self.kept = self.result()
             logger.info(
                 "photos that the small scene has not seen: %.2f of what a small shift would leave", median(left)
             )
@@ -214,8 +218,8 @@ class Search:
             self.on_progress(event.progress, f"poses by rendering: a small scene, photos at {event.psnr:.0f} dB")
         self._look_at_trained()
         bad = sorted(range(len(self.names)), key=lambda frame: self.residuals[self.names[frame]], reverse=True)
-        bad = [frame for frame in bad if self.residuals[self.names[frame]] > BADLY]
-        if bad and can_refit(self.trainer) and fit_anew(self.trainer, bad):
+        bad = [frame for frame in bad if self.residuals[self.names[frame]] > BADLY][:MOST_ANEW]
+        if can_refit(self.trainer) and fit_anew(self.trainer, takewhile(lambda _: not self._is_late(), bad)):
             self._look_at_trained()
         self.kept = self.result()
 
@@ -303,16 +307,16 @@ class Search:
     def _photo(self, name: str) -> Lost:
         downscale, device = self.config.downscale, self.trainer.rasterizer.device
         full, mask = self._full_camera(name).to(device, torch.float32), mask_path(self.run, name)
-        picture = read_photo(photo_path(self.run, name), downscale)
+        picture, keep = read_photo(photo_path(self.run, name), downscale), mask and read_mask(mask, downscale)
         centers = inverse(self.poses)[:, :3, 3]
         apart = torch.cdist(centers, centers).fill_diagonal_(torch.inf)
         return Lost(
             picture=picture.to(device),
             camera=full.resized(*reduced_size(full.width, full.height, downscale)),
-            keep=mask and read_mask(mask, downscale).to(device),
+            keep=None if keep is None else keep.to(device),
             depth=self.trainer.exposure.motion.units[:, 0].median().item(),
             spacing=apart.min(dim=1).values.median().item(),
-            blur_px=looks_of((picture,), self.config.train)[0].blur_px,
+            blur_px=looks_of((blanked_where_masked(picture, keep),), self.config.train)[0].blur_px,
         )
 
     def _likely(self, name: str) -> Float[Tensor, "start 4 4"]:
@@ -341,8 +345,8 @@ class Search:
         old, poses = self.trainer, dict(zip(self.names, self.poses, strict=True))
         self.lost = [name for name in self.lost if name not in new] + doubted
         for name in doubted:
-            residual, unlikely = self._left_of(name)
-            self.failures[name] = residual / MAX_RESIDUAL if unlikely is None else unlikely
+            residual, of_unseen = self._left_of(name)
+            self.failures[name] = residual / MAX_RESIDUAL if of_unseen is None else of_unseen
             self.looked_among.pop(name, None)
             if name in self.seeds:
                 self.seeds.remove(name)
@@ -395,8 +399,8 @@ class Search:
         left = {name: self._left_of(name) for name in self.residuals if name not in self.seeds}
         found = {name: Evidence.by_rendering(*left[name]) for name in left if name in poses and self.tries[name]}
         kept = {
-            name: replace(before.evidence[name], residual=residual, unlikely=unlikely)
-            for name, (residual, unlikely) in left.items()
+            name: replace(before.evidence[name], residual=residual, of_unseen=of_unseen)
+            for name, (residual, of_unseen) in left.items()
             if name in before.evidence
         }
         return replace(

@@ -123,7 +123,7 @@ def _chosen(reconstruction: Reconstruction, choices: Choices, believed: Collecti
 
 
 def looks_of(pictures: tuple[Tensor, ...], settings: TrainConfig) -> tuple[Looks, ...]:
-    """How blurred each photo looks; where one has no texture to tell, as the median of the others."""
+    """How blurred each photo looks; where one has no texture to tell, as the median of the others, if there are any."""
     blurs = not isinstance(settings.motion, Static) or isinstance(settings.lens.focus, Defocus)
     if not blurs or not (settings.max_path or settings.loss.path):
         return (Looks(),) * len(pictures)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -158,18 +159,25 @@ def test_photos_that_the_small_scene_explains_badly_get_paths_anew_the_worst_fir
     for name, value in {"STEPS": 2, "STEPS_PER_PHOTO": 0, "BADLY": 0.0}.items():
         monkeypatch.setattr(search, name, value)
     given: list[int] = []
-    monkeypatch.setattr(search, "fit_anew", lambda trainer, frames: given.extend(frames))
+    monkeypatch.setattr(search, "fit_anew", lambda trainer, frames: given.extend(frames) or given)
+    looked = Mock(wraps=search.Search._look_at_trained)
+    monkeypatch.setattr(search.Search, "_look_at_trained", lambda self: looked(self))
     before = load_reconstruction(run)
     begun = search.Search(run, CONFIG, before, [n for n in before.names if n not in before.doubtful], lambda *_: None)
     begun._train()
     left = [begun.residuals[begun.names[frame]] for frame in given]
-    assert len(left) == len(begun.names) and left == sorted(left, reverse=True)
+    assert len(left) == min(len(begun.names), search.MOST_ANEW) and left == sorted(left, reverse=True)
+    assert looked.call_count == 2  # again, as they changed
+    begun.deadline = 0.0
+    given.clear()
+    begun._train()
+    assert not given
 
 
-@pytest.mark.parametrize(("allowance", "unlikely"), [(None, None), (0.2, 1.5), (0.6, None)])
-def test_unseen_photos_tell_of_trained_ones_where_the_scene_explains_them(allowance, unlikely):
+@pytest.mark.parametrize(("allowance", "of_unseen"), [(None, None), (0.2, 1.5), (0.6, None)])
+def test_unseen_photos_tell_of_trained_ones_where_the_scene_explains_them(allowance, of_unseen):
     stand_in = SimpleNamespace(residuals={"a": 2.0}, unexplained={"a": 0.3}, allowance=allowance)
-    assert search.Search._left_of(stand_in, "a") == (2.0, unlikely and pytest.approx(unlikely))
+    assert search.Search._left_of(stand_in, "a") == (2.0, of_unseen and pytest.approx(of_unseen))
 
 
 def test_what_a_search_began_with_has_to_be_found_once_others_were():
@@ -186,6 +194,10 @@ def test_what_a_search_began_with_has_to_be_found_once_others_were():
     began.residuals["c"] = 9.0
     assert search.Search._doubted(began) == ["c"]  # with a and b, too few would be left
     began.seeds = []
+    assert search.Search._doubted(began) == ["c"]
+    began.residuals["c"], began.unexplained, began.allowance = 2.6, dict.fromkeys(began.names, 0.2), 0.3
+    assert search.Search._doubted(began) == []  # no more is left of it than of photos that the scene has not seen
+    began.unexplained["c"] = 0.4
     assert search.Search._doubted(began) == ["c"]
 
 

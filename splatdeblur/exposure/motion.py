@@ -134,6 +134,11 @@ def _in_picture(curve: Float[Tensor, "time column"]) -> Float[Tensor, "time 2"]:
     return torch.stack([curve[:, 0] + curve[:, 4], curve[:, 1] - curve[:, 3]], dim=1)
 
 
+def _least_squares(rows: Float[Tensor, "row column"], values: Float[Tensor, "row value"]) -> Tensor:
+    """[column, value]; on the CPU, as CUDA's solver knows no rows that depend on each other."""
+    return torch.linalg.lstsq(rows.cpu(), values.cpu(), driver="gelsd").solution.to(values)
+
+
 def path_length_px(curve: Float[Tensor, "time 6"], focal_px: float) -> Float[Tensor, ""]:
     """About how long a blur is, in px: the path of a point at the scene's depth, near the optical axis, for a curve in
     radians and scene depths."""
@@ -254,7 +259,7 @@ class Motion(nn.Module):
             return
         times = torch.linspace(0, 1, 4 * self.model.controls, dtype=torch.float64)
         longer = self.model.basis(0.5 + (times - 0.5) * (span / self.reach.item()))
-        change = torch.linalg.lstsq(self.model.basis(times), longer, driver="gelsd").solution.to(self.poses)
+        change = _least_squares(self.model.basis(times), longer).to(self.poses)
         for points in self.control_points:
             points.copy_(change @ points)
         self.reach.fill_(span)
@@ -335,13 +340,13 @@ class Motion(nn.Module):
         path = _in_picture(curve)
         longest = torch.linalg.svd(path - path.mean(0), full_matrices=False).Vh[0]
         smooth = bernstein(times, UNFOLDED_ORDER)
-        curve = smooth @ torch.linalg.lstsq(smooth, curve[(path @ longest).argsort()], driver="gelsd").solution
+        curve = smooth @ _least_squares(smooth, curve[(path @ longest).argsort()])
         self._follow_with_pose(frame, times, curve)
 
     def _follow(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
         points = self.control_points[frame]
         points.zero_()
-        points[:, :6] = torch.linalg.lstsq(self.model.basis(times), curve, driver="gelsd").solution
+        points[:, :6] = _least_squares(self.model.basis(times), curve)
 
     def _follow_with_pose(self, frame: int, times: Float[Tensor, "time"], curve: Float[Tensor, "time 6"]) -> None:
         """The same for a curve around the pose that the photo has; as curves count from their own middle, that moves

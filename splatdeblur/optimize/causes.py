@@ -184,7 +184,7 @@ def path_alone(
     looks: Looks,
     charges: Loss,
 ) -> Fit:
-    """The plain path that suits a whole photo best, through the lens that is known of it."""
+    """The plain path that suits a whole photo best, through the disks that it has."""
     height, width = still.nearness.shape
     error = _error_of(exposure, frame, still, photo, keep, Window.whole(width, height), charges)
     focus, radius_px = exposure.lens.focus, None

@@ -79,7 +79,7 @@ class PhotoSet:
             masks: True where a full-size pixel counts; a reduced one counts only if all it is made from do.
         """
         keeps = masks or (None,) * len(names)
-        blanked = [_blanked(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
+        blanked = [blanked_where_masked(picture, keep) for picture, keep in zip(pictures, keeps, strict=True)]
         limit = max(1, min(map(min, cameras.own_sizes)) // SMALLEST_PX)
         factors = [float(min(level, limit)) for level in levels]
         sizes = [[reduced_size(w, h, factor) for w, h in cameras.own_sizes] for factor in factors]
@@ -138,7 +138,7 @@ class PhotoSet:
         )
 
 
-def _blanked(picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> Tensor:
+def blanked_where_masked(picture: Float[Tensor, "height width 3"], keep: Bool[Tensor, "height width"] | None) -> Tensor:
     """The picture with its mean colour, of the light, where it does not count."""
     if keep is None or keep.all() or not keep.any():
         return picture

@@ -77,10 +77,11 @@ def refit_paths(trainer: "Trainer") -> str:
     folded = sorted((f for f in left if folding[f] > FOLDED), key=folding.__getitem__, reverse=True)
     allowed, mended = SHARE * steps, list[int]()
     for attempt, worth in WAYS.items():
-        frames = folded if attempt is _from_unfolded else bad
+        frames = {_from_unfolded: folded, _from_anew: [f for f in bad if _can_fit_anew(trainer, f)]}.get(attempt, bad)
         for frame in [frame for frame in frames if frame not in mended]:
-            if (allowed := allowed - worth) < 0:
+            if worth > allowed:
                 break
+            allowed -= worth
             if _is_mended(trainer, frame, attempt):
                 mended.append(frame)
     told = (
@@ -109,7 +110,7 @@ def can_refit(trainer: "Trainer") -> bool:
 @torch.no_grad()
 def fit_anew(trainer: "Trainer", frames: Iterable[int]) -> list[int]:
     """Fits paths and poses of some photos anew, whatever that costs; those that are explained better so."""
-    return [frame for frame in frames if _is_mended(trainer, frame, _from_anew)]
+    return [f for f in frames if _can_fit_anew(trainer, f) and _is_mended(trainer, f, _from_anew)]
 
 
 def _is_mended(trainer: "Trainer", frame: int, attempt: "Attempt") -> bool:
@@ -201,17 +202,21 @@ def _is_stilled(trainer: "Trainer", frame: int) -> bool:
     return True
 
 
+def _can_fit_anew(trainer: "Trainer", frame: int) -> bool:
+    """Whether a plain path can be looked for: rows are read at once, and the photo shows how long it is."""
+    is_rolling = trainer.exposure.shutter.shutter.is_rolling
+    return not is_rolling and SHORTEST_PX <= trainer.photos.looks[frame].blur_px < inf
+
+
 def _from_anew(trainer: "Trainer", frame: int) -> float:
     """Fits a path from the plain one that suits the sharp render best, on small photos and then at full size; what that
     leaves there."""
     exposure, photos, camera = trainer.exposure, trainer.photos, trainer.photos.cameras[-1].at(frame)
-    looks, focal_px = photos.looks[frame], camera.Ks[0, 0, 0].item()
-    if exposure.shutter.shutter.is_rolling or not SHORTEST_PX <= looks.blur_px < inf:
-        return inf
+    focal_px = camera.Ks[0, 0, 0].item()
     still = Still.of(trainer.render_fn(camera)(exposure.sharp_viewmat(frame)[None], None))
     path = path_alone(
         exposure, frame, still, photos.pictures[-1][frame], photos.keeps[-1][frame],
-        focal_px=focal_px, looks=looks, charges=trainer.charges[-1],
+        focal_px=focal_px, looks=photos.looks[frame], charges=trainer.charges[-1],
     )  # fmt: skip
     exposure.motion.trace(frame, *(path.values / focal_px))
     _descend(trainer, frame, _small(trainer), STEPS)

@@ -16,7 +16,7 @@ from ..capture import Capture
 from ..capture.pixels import eight_bit, read_photo, resize_photo
 from ..geometry import inverse
 from ..run import Run, atomic_write
-from .evidence import RENDERING
+from .evidence import MAX_RESIDUAL, RENDERING
 from .reconstruction import Reconstruction
 
 THUMBNAIL_PX = 200
@@ -114,7 +114,8 @@ def _words(name: str, reconstruction: Reconstruction) -> str:
     if evidence.inliers:
         words.append(f"{evidence.inliers} points, {evidence.error_px:.1f} px")
     if evidence.residual is not None and not evidence.doubt:
-        words.append(f"explained by the scene like the photos around it (residual {evidence.residual:.2f})")
+        like = "the photos around it" if evidence.residual <= MAX_RESIDUAL else "photos that it has not seen"
+        words.append(f"explained by the scene like {like} (residual {evidence.residual:.2f})")
     return "; ".join(words)
 
 

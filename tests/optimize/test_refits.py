@@ -101,6 +101,11 @@ def test_where_small_steps_lead_nowhere_an_end_of_the_path_is_turned(misled, mon
         assert refits._error(misled, -1, FOLDED) < 0.5 * before
 
 
+def test_what_cannot_be_tried_costs_nothing(misled, monkeypatch):
+    monkeypatch.setattr(refits, "SHARE", refits.WAYS[refits._from_here] / MOVING.steps)
+    assert misled.photos.names[FOLDED] in refits.refit_paths(misled)  # its blur is unknown: no plain path to try
+
+
 def test_where_a_path_is_all_wrong_it_is_fitted_from_the_plain_one_that_suits_best(misled):
     motion, photos = misled.exposure.motion, misled.photos
     with torch.no_grad():
@@ -112,7 +117,7 @@ def test_where_a_path_is_all_wrong_it_is_fitted_from_the_plain_one_that_suits_be
     others = [p.clone() for p in motion.control_points]
     assert refits.fit_anew(misled, [FOLDED]) == [FOLDED]
     assert refits._error(misled, -1, FOLDED) < 0.7 * before and 10 < length_px(misled) < 12.5  # true is 11.1
-    assert [torch.equal(*points) for points in zip(others, motion.control_points)].count(False) == 1
+    assert [torch.equal(*points) for points in zip(others, motion.control_points, strict=True)].count(False) == 1
 
 
 def out_of_focus(moved: tuple[int, ...]) -> tuple[Trainer, torch.Tensor]:

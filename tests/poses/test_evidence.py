@@ -125,9 +125,10 @@ def test_firmness_falls_below_one_where_there_is_a_doubt(part):
 
 
 @pytest.mark.parametrize(
-    ("residual", "unlikely", "is_doubtful"),
-    [(2.4, None, False), (2.6, None, True), (2.6, 0.9, False), (1.7, 3.0, False), (1.9, 1.1, True), (4.0, 0.9, False)],
+    ("residual", "of_unseen", "is_doubtful"),
+    [(2.4, None, False), (2.6, None, True), (2.6, 0.9, False), (1.7, 3.0, False), (1.9, 1.1, True), (4.0, 0.9, True)],
 )
-def test_a_render_tells_by_photos_around_and_by_unseen_ones(residual, unlikely, is_doubtful):
-    doubt = Evidence.by_rendering(residual, unlikely).doubt
+def test_a_render_tells_by_photos_around_and_by_unseen_ones(residual, of_unseen, is_doubtful):
+    doubt = Evidence.by_rendering(residual, of_unseen).doubt
     assert bool(doubt) == is_doubtful == (f"{residual} times as much unexplained" in doubt)
+    assert ("has not seen" in doubt) == (is_doubtful and (of_unseen or 0) > 1)
