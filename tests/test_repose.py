@@ -100,7 +100,7 @@ def test_lost_and_misplaced_photos_are_found_by_rendering_and_strangers_are_not(
     extent = torch.pdist(true.centers).max().item()
     errors = dict(zip(found.names, (fitted.residuals / extent).tolist(), strict=True))
     assert errors[LOST] < 0.03 and errors[MISPLACED] < 0.03
-    assert found.evidence[LOST].found_by == "rendering" and found.evidence[LOST].residual < 2.1
+    assert found.evidence[LOST].found_by == "rendering" and found.evidence[LOST].residual < 2.5
     assert any("looking for photo" in message for message in messages)
     assert any("looking at photo 1 of 1" in message for message in messages)  # the misplaced one, where it was placed
     facts = json.loads((posed.poses / "poses.json").read_text())

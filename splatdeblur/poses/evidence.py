@@ -22,7 +22,7 @@ MAX_SHIFT = 0.02  # of the cameras' extent, between two rungs
 MIN_STEPS = 8  # frames between others; fewer do not tell what is usual
 MIN_JUMP = 1e-4  # of the cameras' extent; where less is usual, the camera stood on a tripod
 MAX_JUMP = 10.0  # times what is usual in a video
-MAX_RESIDUAL = 2.1  # times what is usual around a photo
+MAX_RESIDUAL = 2.5  # times what is usual around a photo
 # The same where it is known what may be left of photos that a scene has not seen, and that much or more is left. On the
 # desk capture poses that were right to 1 % of the extent left less than that, and up to 2.7 times what is usual around
 # them; 18 that were wrong by 2.5 to 14 % left 1.1 to 3.2 times as much, and 2.0 to 6.1 times what is usual.

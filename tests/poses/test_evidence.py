@@ -126,7 +126,7 @@ def test_firmness_falls_below_one_where_there_is_a_doubt(part):
 
 @pytest.mark.parametrize(
     ("residual", "of_unseen", "is_doubtful"),
-    [(2.0, None, False), (2.2, None, True), (2.2, 0.9, False), (1.7, 3.0, False), (1.9, 1.1, True), (4.0, 0.9, True)],
+    [(2.4, None, False), (2.6, None, True), (2.6, 0.9, False), (1.7, 3.0, False), (1.9, 1.1, True), (4.0, 0.9, True)],
 )
 def test_a_render_tells_by_photos_around_and_by_unseen_ones(residual, of_unseen, is_doubtful):
     doubt = Evidence.by_rendering(residual, of_unseen).doubt
